@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error of the service, named by its condition.
+
+    ZaqarError
+    ├── BadInput                    the caller's mistake
+    │   ├── InvalidRequest          well-formed, but breaks a rule (range, unknown value)
+    │   ├── InvalidBody             not JSON, wrong kind, missing field, wrong type
+    │   ├── InvalidParameter        query parameter of the wrong type
+    │   ├── MissingClientId, WrongClientId
+    │   ├── MissingProject, EmptyProject
+    │   ├── InvalidQueueName        also a project id that is too long
+    │   ├── FormContentType, UnsupportedMediaType, NotAcceptable
+    │   ├── UnknownRoute            no such resource, or no valid signature for it
+    │   └── HeadersTooLarge
+    ├── NotAuthorized               a policy rule refuses
+    ├── NotThere
+    │   ├── QueueNotFound, MessageNotFound, ClaimNotFound
+    │   └── MetadataKeyNotFound     a patch names a key that is not stored
+    ├── MessageIsClaimed            deleting needs the claim that holds the message
+    ├── ClaimDoesNotHoldMessage     the claim given is dead, unknown or another's
+    ├── QueueChanged                settings are newer than those the caller used
+    ├── StorageUnavailable          try again later
+    └── ConfigurationError          the service cannot start like this
+"""
+
+from zaqar.model import Queue
+
+
+class ZaqarError(Exception):
+    """Base of all errors that the service raises on purpose."""
+
+
+class BadInput(ZaqarError):
+    """Base of the caller's mistakes; the message names the field and the limit."""
+
+
+class InvalidRequest(BadInput):
+    """A well-formed request breaks a rule of the API."""
+
+
+class InvalidBody(BadInput):
+    """The request body is not the JSON document that is expected."""
+
+
+class InvalidParameter(BadInput):
+    """A query parameter has the wrong type."""
+
+
+class MissingClientId(BadInput):
+    """The Client-ID header is absent."""
+
+
+class WrongClientId(BadInput):
+    """The Client-ID header is not a UUID (or not of the configured length)."""
+
+
+class MissingProject(BadInput):
+    """No project id was sent."""
+
+
+class EmptyProject(BadInput):
+    """The project id is empty."""
+
+
+class InvalidQueueName(BadInput):
+    """A queue name breaks its rule, or the project id is too long."""
+
+
+class FormContentType(BadInput):
+    """A form was posted where JSON is expected."""
+
+
+class UnsupportedMediaType(BadInput):
+    """The content type of the body is not the one that this resource reads."""
+
+
+class NotAcceptable(BadInput):
+    """The client accepts nothing that the service can write."""
+
+
+class UnknownRoute(BadInput):
+    """No such resource, or a signed request that the signature does not cover."""
+
+
+class HeadersTooLarge(BadInput):
+    """The request line or its headers pass the limit."""
+
+
+class NotAuthorized(ZaqarError):
+    """The policy does not allow this operation."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(f"The policy rule {rule} does not allow this request.")
+        self.rule = rule
+
+
+class NotThere(ZaqarError):
+    """Base: the caller named one thing, and it does not exist."""
+
+
+class QueueNotFound(NotThere):
+    """Raised when the queue does not exist."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Queue {name} does not exist.")
+        self.name = name
+
+
+class MessageNotFound(NotThere):
+    """Raised when the queue holds no such message, or none of those asked for."""
+
+    def __init__(self, queue: str, *ids: str) -> None:
+        super().__init__(f"No message {', '.join(ids)} in queue {queue}.")
+        self.queue, self.ids = queue, ids
+
+
+class ClaimNotFound(NotThere):
+    """Raised when the claim is unknown, has expired, or holds no message any more."""
+
+    def __init__(self, queue: str, claim: str) -> None:
+        super().__init__(f"No live claim {claim} in queue {queue}.")
+        self.queue, self.claim = queue, claim
+
+
+class MetadataKeyNotFound(NotThere):
+    """Raised when a patch replaces or removes a metadata key that is not stored."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The queue has no metadata key {key}.")
+        self.key = key
+
+
+class MessageIsClaimed(ZaqarError):
+    """Raised when a claimed message is deleted without the claim that holds it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            f"Message {message} is claimed; pass the claim_id of the claim that holds it."
+        )
+        self.message = message
+
+
+class ClaimDoesNotHoldMessage(ZaqarError):
+    """Raised when the claim id given is dead, unknown, or does not hold the message."""
+
+    def __init__(self, claim: str, message: str) -> None:
+        super().__init__(f"Claim {claim} does not hold message {message}.")
+        self.claim, self.message = claim, message
+
+
+class QueueChanged(ZaqarError):
+    """Raised when the queue's revision is not the caller's; carries the fresh queue."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(f"The settings of queue {queue.name} have changed.")
+        self.queue = queue
+
+
+class StorageUnavailable(ZaqarError):
+    """Raised when a store does not answer or cannot write; the only 'try again'."""
+
+    retry_after = 1
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ConfigurationError(ZaqarError):
+    """Raised at start when an option has a value that cannot work."""

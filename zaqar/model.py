@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frozen data that every layer speaks: queues, messages, claims, pages.
+
+Knows no HTTP, no JSON documents and no database.
+Durations are integer seconds; instants are float seconds since the epoch (UTC).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+Metadata = Mapping[str, Any]
+T = TypeVar("T")
+
+
+# PERF: msgspec structs are made in a tenth of the time of frozen dataclasses
+# (0.2 µs against 2 µs for a Message); a page of messages makes ten of them.
+class Value(msgspec.Struct, frozen=True, gc=False):
+    """Base of the model: immutable, compared by value."""
+
+
+class QueueKey(Value, frozen=True, gc=False):
+    """What names a queue: ids and names below it mean nothing without it."""
+
+    project: str
+    name: str
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """A queue as stored.
+
+    `metadata` is what clients stored, without defaults. `revision` is random and new
+    with each metadata write. `delays` says that new messages may be held back.
+    """
+
+    name: str
+    metadata: Metadata
+    revision: str
+    delays: bool = False
+
+
+class NewMessage(Value, frozen=True, gc=False):
+    """A message to store. `body` is JSON text in UTF-8, kept byte for byte."""
+
+    id: str
+    body: bytes
+    ttl: int
+    delay: int = 0
+    checksum: str | None = None
+
+
+class Message(Value, frozen=True, gc=False):
+    """A stored message. `claim` is the id of its live claim, if it has one.
+
+    A message that was moved to a dead letter queue carries in `origin` the name of the
+    queue it came from and in `origin_claims` how often it had been claimed there.
+    """
+
+    id: str
+    body: bytes
+    ttl: int
+    created: float
+    claim: str | None = None
+    claim_count: int = 0
+    checksum: str | None = None
+    origin: str | None = None
+    origin_claims: int = 0
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A live claim and the messages that it still holds, oldest first.
+
+    `created` is the instant of creation or of the last renewal.
+    """
+
+    id: str
+    ttl: int
+    created: float
+    messages: tuple[Message, ...]
+
+
+class DeadLetter(Value, frozen=True, gc=False):
+    """Where messages go that were claimed `max_claims` times already.
+
+    `ttl` is given to a message when it moves; None lets it keep its own.
+    """
+
+    queue: str
+    max_claims: int
+    ttl: int | None = None
+
+
+class Landmark(Value, frozen=True, gc=False):
+    """The oldest or the newest message of a queue."""
+
+    id: str
+    created: float
+
+
+class QueueStats(Value, frozen=True, gc=False):
+    """Live messages of a queue; delayed ones count, claimed ones are also in `total`."""
+
+    total: int = 0
+    claimed: int = 0
+    oldest: Landmark | None = None
+    newest: Landmark | None = None
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Some items in order and the marker behind the last one (None: no items).
+
+    `delays` is set on pages of messages only: the queue holds back new messages.
+    """
+
+    items: tuple[T, ...] = ()
+    marker: str | None = None
+    delays: bool = False
+
+
+class Context(Value, frozen=True, gc=False):
+    """Who asks: tenant, client (canonical id), roles."""
+
+    project: str
+    client: str
+    roles: tuple[str, ...] = ()
+    request_id: str = ""

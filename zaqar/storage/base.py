@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole interface that a store of queues and messages implements.
+
+Each method is one atomic step: all of it happens, or nothing, and no other caller sees
+half of it. Rules that hold for every method:
+
+* The key scopes everything. An id of another queue or project does not exist here.
+* `now` is the caller's clock. Stored instants are compared with it: what has expired is
+  invisible, whether or not it was collected; callers never move `now` backwards by more
+  than the clocks of their nodes differ.
+* Ids and revisions are chosen by the caller, so a write that is repeated after a lost
+  answer does no harm.
+* Who names one thing that is not there gets an error; who asks for many gets none.
+* Names, ids and markers may be any text; what cannot exist does not exist.
+* A store that cannot answer or write raises `StorageUnavailable`, and nothing happened
+  (or, where the answer of a commit was lost, the whole step happened).
+
+Order: each queue numbers its messages in the order of their posts. A post that returned
+before another began comes first; the messages of one post stay together in their order.
+Listing, claiming and popping go by these numbers, oldest first.
+
+States of a message::
+
+    post --> [delayed] --> ready --> claimed --> deleted
+                             ^          |
+                             +----------+ released, or the claim expired
+
+A message whose ttl is over is gone from every state.
+`tests/contract` holds every fact that a store must keep.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from zaqar.model import (
+    Claim,
+    DeadLetter,
+    Message,
+    Metadata,
+    NewMessage,
+    Page,
+    Queue,
+    QueueKey,
+    QueueStats,
+)
+
+
+class Store(Protocol):
+    """A place that keeps queues with their messages and claims."""
+
+    # Queues ---------------------------------------------------------------------------
+
+    def put_queue(
+        self,
+        key: QueueKey,
+        metadata: Metadata,
+        *,
+        delays: bool,
+        revision: str,
+        expect: str | None = None,
+        now: float,
+    ) -> bool:
+        """Create a queue, or replace its metadata, and say whether it is new.
+
+        Without `expect`: creates the queue if it is absent and touches nothing if it is
+        there; of two racing callers exactly one creates. Repeated with the revision that
+        is stored already, the answer is still True.
+        With `expect`: replaces metadata, `delays` and revision of the queue that has the
+        revision `expect`; answers False; repeated, it does nothing.
+
+        Where `delays` changes, messages whose delay is not over become visible (False)
+        or are held back again (True) in the same step.
+
+        Raises QueueNotFound or QueueChanged, both only with `expect`.
+        """
+        ...
+
+    def get_queue(self, key: QueueKey) -> Queue:
+        """Return the queue. Raises QueueNotFound."""
+        ...
+
+    def delete_queue(self, key: QueueKey) -> None:
+        """Remove the queue with its messages and claims; nothing if it is absent."""
+        ...
+
+    def list_queues(
+        self,
+        project: str,
+        *,
+        marker: str | None = None,
+        limit: int,
+        name: str = "",
+        match: Mapping[str, str | int] | None = None,
+    ) -> Page[Queue]:
+        """Return the queues of a project behind `marker`, by name in byte order.
+
+        `name` keeps those whose name contains it; `match` those whose metadata has all
+        its keys with these values (a number equals a number, a text a text). A page is
+        full unless it is the last. The marker is a name and need not exist.
+        """
+        ...
+
+    def count_queues(self, project: str) -> int:
+        """Return how many queues the project has."""
+        ...
+
+    def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
+        """Return the numbers of live messages. Raises QueueNotFound."""
+        ...
+
+    def purge_queue(
+        self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
+    ) -> None:
+        """Remove all messages that no live claim holds, delayed ones included.
+
+        An absent queue is left absent.
+        """
+        ...
+
+    # Messages -------------------------------------------------------------------------
+
+    def post_messages(
+        self,
+        key: QueueKey,
+        messages: Sequence[NewMessage],
+        *,
+        client: str,
+        revision: str,
+        now: float,
+    ) -> None:
+        """Append messages to the queue; they become visible together.
+
+        A message is created at `now`, expires at now + ttl, and is held back until
+        now + delay while the queue delays. Ids that are stored already: nothing happens.
+
+        Raises QueueNotFound, or QueueChanged if the revision is another one.
+        """
+        ...
+
+    def list_messages(
+        self,
+        key: QueueKey,
+        *,
+        marker: str | None = None,
+        limit: int,
+        skip_client: str | None = None,
+        claimed: bool = False,
+        delayed: bool = False,
+        now: float,
+    ) -> Page[Message]:
+        """Return live messages behind `marker`, oldest first.
+
+        `skip_client` leaves out what that client posted; `claimed` and `delayed` include
+        what is hidden otherwise. A page is full unless it is the last one.
+
+        The marker is one that a page returned, or a message id: that message's place,
+        or, if it is gone, a place at the id's time (rather repeating than skipping).
+        Any other text, and an absent queue, give an empty page.
+        """
+        ...
+
+    def get_messages(
+        self, key: QueueKey, ids: Sequence[str], *, now: float
+    ) -> list[Message]:
+        """Return those of the messages that live, in the order asked, each once."""
+        ...
+
+    def delete_message(
+        self, key: QueueKey, id: str, *, claim: str | None = None, now: float
+    ) -> None:
+        """Delete one message; nothing if it is absent.
+
+        Raises MessageIsClaimed (a live claim holds it and `claim` is None or another
+        live claim) and ClaimDoesNotHoldMessage (any other claim that is not its own,
+        also when the message is not claimed at all).
+        """
+        ...
+
+    def delete_messages(
+        self,
+        key: QueueKey,
+        ids: Sequence[str],
+        *,
+        claims: Sequence[str] | None = None,
+        now: float,
+    ) -> None:
+        """Delete messages, claimed or not; ids that do not exist are left out.
+
+        With `claims` each of the messages must be held by one of these live claims.
+        Raises ClaimDoesNotHoldMessage, and then nothing is deleted.
+        """
+        ...
+
+    def pop_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Message]:
+        """Remove and return the oldest messages that are ready, each to one caller."""
+        ...
+
+    # Claims ---------------------------------------------------------------------------
+
+    def create_claim(
+        self,
+        key: QueueKey,
+        claim: str,
+        *,
+        ttl: int,
+        grace: int,
+        limit: int,
+        dead_letter: DeadLetter | None = None,
+        revision: str,
+        now: float,
+    ) -> list[Message]:
+        """Claim the oldest messages that are ready; without any, no claim is made.
+
+        A message that would expire before now + ttl gets the ttl `ttl + grace` and the
+        expiry now + ttl + grace. Repeated with the id of a live claim: its messages.
+
+        With `dead_letter` the claims of a message are counted. One that was claimed
+        `max_claims` times is not returned and does not use up the limit: it moves to the
+        end of the dead letter queue (created if absent) with its id, body and creation
+        time, with the count 0, free, and with origin and count kept beside it. The move
+        may be a second, idempotent step; a message is never lost by it.
+
+        Raises QueueNotFound, or QueueChanged if the revision is another one.
+        """
+        ...
+
+    def get_claim(self, key: QueueKey, claim: str, *, now: float) -> Claim:
+        """Return a live claim and its messages. Raises ClaimNotFound."""
+        ...
+
+    def renew_claim(
+        self, key: QueueKey, claim: str, *, ttl: int, grace: int, now: float
+    ) -> None:
+        """Let a live claim end at now + ttl; its age restarts.
+
+        Lengthens the life of its messages as `create_claim` does; their claim count
+        stays. Raises ClaimNotFound.
+        """
+        ...
+
+    def release_claim(self, key: QueueKey, claim: str, *, now: float) -> None:
+        """Set the claim's messages free, in their old places; nothing if it is absent.
+
+        The count of claims of a message stays.
+        """
+        ...
+
+    # Upkeep ---------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Check that the store answers and can write. Raises StorageUnavailable."""
+        ...
+
+    def sweep(self, *, now: float) -> int:
+        """Collect what has expired, in steps that do not block others for long.
+
+        Returns how many messages and claims were collected. Safe at any time and in
+        parallel; what clients see never depends on it.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back files and connections. The store is not used afterwards."""
+        ...
