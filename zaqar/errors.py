@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every error of the service, named by its condition.
 
-    ZaqarError
-    ├── BadInput                    the caller's mistake
-    │   ├── InvalidRequest          well-formed, but breaks a rule (range, unknown value)
-    │   ├── InvalidBody             not JSON, wrong kind, missing field, wrong type
-    │   ├── InvalidParameter        query parameter of the wrong type
-    │   ├── MissingClientId, WrongClientId
-    │   ├── MissingProject, EmptyProject
-    │   ├── InvalidQueueName        also a project id that is too long
-    │   ├── FormContentType, UnsupportedMediaType, NotAcceptable
-    │   ├── UnknownRoute            no such resource, or no valid signature for it
-    │   └── HeadersTooLarge
-    ├── NotAuthorized               a policy rule refuses
-    ├── NotThere
-    │   ├── QueueNotFound, MessageNotFound, ClaimNotFound
-    │   └── MetadataKeyNotFound     a patch names a key that is not stored
-    ├── MessageIsClaimed            deleting needs the claim that holds the message
-    ├── ClaimDoesNotHoldMessage     the claim given is dead, unknown or another's
-    ├── QueueChanged                settings are newer than those the caller used
-    ├── StorageUnavailable          try again later
-    └── ConfigurationError          the service cannot start like this
+ZaqarError
+├── BadInput                    the caller's mistake
+│   ├── InvalidRequest          well-formed, but breaks a rule (range, unknown value)
+│   ├── InvalidBody             not JSON, wrong kind, missing field, wrong type
+│   ├── InvalidParameter        query parameter of the wrong type
+│   ├── MissingClientId, WrongClientId
+│   ├── MissingProject, EmptyProject
+│   ├── InvalidQueueName        also a project id that is too long
+│   ├── FormContentType, UnsupportedMediaType, NotAcceptable
+│   ├── UnknownRoute            no such resource, or no valid signature for it
+│   └── HeadersTooLarge
+├── NotAuthorized               a policy rule refuses
+├── NotThere
+│   ├── QueueNotFound, MessageNotFound, ClaimNotFound
+│   └── MetadataKeyNotFound     a patch names a key that is not stored
+├── MessageIsClaimed            deleting needs the claim that holds the message
+├── ClaimDoesNotHoldMessage     the claim given is dead, unknown or another's
+├── QueueChanged                settings are newer than those the caller used
+├── StorageUnavailable          try again later
+└── ConfigurationError          the service cannot start like this
 """
 
 from zaqar.model import Queue
@@ -135,7 +135,7 @@ class MessageIsClaimed(ZaqarError):
 
     def __init__(self, message: str) -> None:
         super().__init__(
-            f"Message {message} is claimed; pass the claim_id of the claim that holds it."
+            f"Message {message} is claimed; pass the claim_id of its claim."
         )
         self.message = message
 

@@ -99,7 +99,7 @@ class Landmark(Value, frozen=True, gc=False):
 
 
 class QueueStats(Value, frozen=True, gc=False):
-    """Live messages of a queue; delayed ones count, claimed ones are also in `total`."""
+    """Live messages of a queue; `total` counts delayed and claimed ones too."""
 
     total: int = 0
     claimed: int = 0

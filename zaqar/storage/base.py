@@ -62,11 +62,11 @@ class Store(Protocol):
     ) -> bool:
         """Create a queue, or replace its metadata, and say whether it is new.
 
-        Without `expect`: creates the queue if it is absent and touches nothing if it is
-        there; of two racing callers exactly one creates. Repeated with the revision that
-        is stored already, the answer is still True.
-        With `expect`: replaces metadata, `delays` and revision of the queue that has the
-        revision `expect`; answers False; repeated, it does nothing.
+        Without `expect`: creates the queue if it is absent and touches nothing if it
+        is there; of two racing callers exactly one creates. Repeated with the revision
+        that is stored already, the answer is still True.
+        With `expect`: replaces metadata, `delays` and revision of the queue that has
+        the revision `expect`; answers False; repeated, it does nothing.
 
         Where `delays` changes, messages whose delay is not over become visible (False)
         or are held back again (True) in the same step.
@@ -131,7 +131,8 @@ class Store(Protocol):
         """Append messages to the queue; they become visible together.
 
         A message is created at `now`, expires at now + ttl, and is held back until
-        now + delay while the queue delays. Ids that are stored already: nothing happens.
+        now + delay while the queue delays. Ids that are stored already: nothing is
+        done.
 
         Raises QueueNotFound, or QueueChanged if the revision is another one.
         """
@@ -150,8 +151,8 @@ class Store(Protocol):
     ) -> Page[Message]:
         """Return live messages behind `marker`, oldest first.
 
-        `skip_client` leaves out what that client posted; `claimed` and `delayed` include
-        what is hidden otherwise. A page is full unless it is the last one.
+        `skip_client` leaves out what that client posted; `claimed` and `delayed`
+        include what is hidden otherwise. A page is full unless it is the last one.
 
         The marker is one that a page returned, or a message id: that message's place,
         or, if it is gone, a place at the id's time (rather repeating than skipping).
@@ -215,8 +216,8 @@ class Store(Protocol):
         expiry now + ttl + grace. Repeated with the id of a live claim: its messages.
 
         With `dead_letter` the claims of a message are counted. One that was claimed
-        `max_claims` times is not returned and does not use up the limit: it moves to the
-        end of the dead letter queue (created if absent) with its id, body and creation
+        `max_claims` times is not returned and does not use up the limit: it moves to
+        the end of the dead letter queue (created if absent) with its id, body, creation
         time, with the count 0, free, and with origin and count kept beside it. The move
         may be a second, idempotent step; a message is never lost by it.
 

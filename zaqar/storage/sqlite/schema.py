@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the SQLite store, their versions, and how a connection is opened."""
+
+import sqlite3
+from pathlib import Path
+
+from zaqar.errors import ConfigurationError
+
+# States of a message (storage/base.py draws how they follow each other).
+READY, DELAYED, CLAIMED = 0, 1, 2
+
+# `queues.wake` of a queue in which nothing waits for its time.
+NEVER = 9e15
+
+# One entry a version; what was released is never changed, only followed by another.
+MIGRATIONS = (
+    f"""
+    -- The row that every operation reads and counts in, so kept small.
+    -- `wake`: nothing in the queue expires, ends or becomes visible before it.
+    CREATE TABLE queues (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        project TEXT NOT NULL,
+        name TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        delays INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL DEFAULT 0,
+        total INTEGER NOT NULL DEFAULT 0,
+        claimed INTEGER NOT NULL DEFAULT 0,
+        wake REAL NOT NULL DEFAULT {NEVER!r}
+    );
+    CREATE UNIQUE INDEX queue_by_name ON queues (project, name);
+    CREATE INDEX queue_by_wake ON queues (wake);
+
+    CREATE TABLE metadata (
+        queue INTEGER PRIMARY KEY,
+        document TEXT NOT NULL
+    );
+
+    -- `visible`: the end of a delay that is not over; NULL otherwise.
+    CREATE TABLE messages (
+        number INTEGER PRIMARY KEY,
+        queue INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        client TEXT NOT NULL,
+        ttl INTEGER NOT NULL,
+        created REAL NOT NULL,
+        expires REAL NOT NULL,
+        visible REAL,
+        claim TEXT,
+        claim_count INTEGER NOT NULL DEFAULT 0,
+        checksum TEXT,
+        origin TEXT,
+        origin_claims INTEGER NOT NULL DEFAULT 0,
+        body BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX message_by_id ON messages (queue, id);
+    CREATE INDEX message_by_place ON messages (queue, state, seq);
+    CREATE INDEX message_by_expiry ON messages (queue, expires);
+    CREATE INDEX message_by_claim ON messages (queue, claim)
+        WHERE claim IS NOT NULL;
+    CREATE INDEX message_by_delay ON messages (queue, visible)
+        WHERE visible IS NOT NULL;
+
+    CREATE TABLE claims (
+        queue INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        ttl INTEGER NOT NULL,
+        created REAL NOT NULL,
+        expires REAL NOT NULL,
+        PRIMARY KEY (queue, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX claim_by_expiry ON claims (queue, expires);
+
+    -- Numbers of queues that are gone and whose messages the sweep still removes.
+    CREATE TABLE garbage (queue INTEGER PRIMARY KEY);
+    """,
+)
+
+
+def connect(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
+    """Open the file for use by several threads, one at a time, in autocommit mode."""
+    connection = sqlite3.connect(
+        path,
+        timeout=busy_timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
+    )
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    # PERF: a checkpoint copies each page once however often it was written since the
+    # last one; at the default of 1000 pages busy tables are copied 4 times as often.
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    return connection
+
+
+def prepare(path: str, connection: sqlite3.Connection) -> None:
+    """Bring the file to WAL mode and to the newest version.
+
+    The caller holds the lock of the file: SQLite answers "locked" at once, whatever the
+    time-out, when two connections switch a new file to WAL together.
+    Raises ConfigurationError if a newer release wrote the file.
+    """
+    connection.execute("PRAGMA journal_mode = WAL")
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise ConfigurationError(
+            f"{path} has schema version {version}; this release knows versions up to "
+            f"{len(MIGRATIONS)}. Start the release that wrote it, or name another file."
+        )
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;"
+        )
+
+
+def make_folder(path: str) -> None:
+    """Create the folder of the file, readable by its owner only."""
+    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The SQLite store: the operations of `storage/base.py`, one transaction each."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TypeVar
+
+from zaqar.errors import (
+    ClaimNotFound,
+    QueueChanged,
+    QueueNotFound,
+    StorageUnavailable,
+)
+from zaqar.model import (
+    Claim,
+    DeadLetter,
+    Message,
+    Metadata,
+    NewMessage,
+    Page,
+    Queue,
+    QueueKey,
+    QueueStats,
+)
+from zaqar.storage.sqlite import (
+    claim_steps,
+    message_steps,
+    queue_steps,
+    rows,
+    schema,
+    sweeping,
+)
+from zaqar.storage.sqlite.commits import FileLock, GroupCommit
+from zaqar.storage.sqlite.rows import Row
+
+T = TypeVar("T")
+QueueStep = Callable[[sqlite3.Connection, Row], T]
+
+
+class Again:
+    """What a step returns that has done a chunk of upkeep and has to be run again."""
+
+
+AGAIN = Again()
+
+
+class SqliteStore:
+    """Queues in one file; open it after the fork, share it between threads.
+
+    Writes go through the group commit; each thread reads by a connection of its own.
+    `busy_timeout` is how many seconds to wait for a lock that somebody else holds
+    outside the service (a backup, a shell).
+    """
+
+    def __init__(
+        self, path: str, *, synchronous: str = "FULL", busy_timeout: float = 4.0
+    ) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._busy_timeout = busy_timeout
+        self._readers = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        schema.make_folder(path)
+        self._lock = FileLock(path + ".lock")
+        self._commits = GroupCommit(self._connect, self._lock)
+        with self._lock.held(), closing(self._connect()) as connection:
+            schema.prepare(path, connection)
+
+    # Queues ---------------------------------------------------------------------------
+
+    def put_queue(
+        self,
+        key: QueueKey,
+        metadata: Metadata,
+        *,
+        delays: bool,
+        revision: str,
+        expect: str | None = None,
+        now: float,
+    ) -> bool:
+        if expect is None:
+            return self._commits.run(
+                lambda connection: queue_steps.create(
+                    connection, key, metadata, delays, revision
+                )
+            )
+        expected = expect
+
+        def replace(connection: sqlite3.Connection, row: Row) -> bool:
+            queue_steps.replace(
+                connection, key, row, metadata, delays, revision, expected
+            )
+            return True
+
+        if not self._change(key, now, replace, False):
+            raise QueueNotFound(key.name)
+        return False
+
+    def get_queue(self, key: QueueKey) -> Queue:
+        with self._reading() as connection:
+            return rows.load(connection, key)
+
+    def delete_queue(self, key: QueueKey) -> None:
+        def remove(connection: sqlite3.Connection) -> None:
+            row = rows.find(connection, key)
+            if row is not None:
+                queue_steps.remove(connection, row)
+
+        self._commits.run(remove)
+
+    def list_queues(
+        self,
+        project: str,
+        *,
+        marker: str | None = None,
+        limit: int,
+        name: str = "",
+        match: Mapping[str, str | int] | None = None,
+    ) -> Page[Queue]:
+        with self._reading() as connection:
+            return queue_steps.page(
+                connection, project, marker, limit, name, match or {}
+            )
+
+    def count_queues(self, project: str) -> int:
+        with self._reading() as connection:
+            counted: tuple[int] = connection.execute(
+                "SELECT count(*) FROM queues WHERE project = ?", (project,)
+            ).fetchone()
+            return counted[0]
+
+    def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
+        stats = self._look(key, now, queue_steps.stats, None)
+        if stats is None:
+            raise QueueNotFound(key.name)
+        return stats
+
+    def purge_queue(
+        self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
+    ) -> None:
+        if messages:
+            self._change(key, now, queue_steps.purge, None)
+
+    # Messages -------------------------------------------------------------------------
+
+    def post_messages(
+        self,
+        key: QueueKey,
+        messages: Sequence[NewMessage],
+        *,
+        client: str,
+        revision: str,
+        now: float,
+    ) -> None:
+        try:
+            self._commits.run(
+                lambda connection: message_steps.post(
+                    connection, key, messages, client, revision, now
+                )
+            )
+        except sqlite3.IntegrityError:
+            # The ids are stored: this is a repetition, and the answer was lost.
+            return
+
+    def list_messages(
+        self,
+        key: QueueKey,
+        *,
+        marker: str | None = None,
+        limit: int,
+        skip_client: str | None = None,
+        claimed: bool = False,
+        delayed: bool = False,
+        now: float,
+    ) -> Page[Message]:
+        def page(connection: sqlite3.Connection, row: Row) -> Page[Message]:
+            return message_steps.page(
+                connection, row, marker, limit, skip_client, claimed, delayed
+            )
+
+        return self._look(key, now, page, Page())
+
+    def get_messages(
+        self, key: QueueKey, ids: Sequence[str], *, now: float
+    ) -> list[Message]:
+        return self._look(
+            key,
+            now,
+            lambda connection, row: message_steps.get(connection, row, ids),
+            [],
+        )
+
+    def delete_message(
+        self, key: QueueKey, id: str, *, claim: str | None = None, now: float
+    ) -> None:
+        self._change(
+            key,
+            now,
+            lambda connection, row: message_steps.delete(connection, row, id, claim),
+            None,
+        )
+
+    def delete_messages(
+        self,
+        key: QueueKey,
+        ids: Sequence[str],
+        *,
+        claims: Sequence[str] | None = None,
+        now: float,
+    ) -> None:
+        self._change(
+            key,
+            now,
+            lambda connection, row: message_steps.delete_many(
+                connection, row, ids, claims
+            ),
+            None,
+        )
+
+    def pop_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Message]:
+        return self._change(
+            key,
+            now,
+            lambda connection, row: message_steps.pop(connection, row, limit),
+            [],
+        )
+
+    # Claims ---------------------------------------------------------------------------
+
+    def create_claim(
+        self,
+        key: QueueKey,
+        claim: str,
+        *,
+        ttl: int,
+        grace: int,
+        limit: int,
+        dead_letter: DeadLetter | None = None,
+        revision: str,
+        now: float,
+    ) -> list[Message]:
+        def create(connection: sqlite3.Connection, row: Row) -> list[Message] | Again:
+            if dead_letter is not None and not claim_steps.move_dead(
+                connection, key, row, dead_letter, limit, now
+            ):
+                return AGAIN
+            counted = dead_letter is not None
+            return claim_steps.create(
+                connection, row, claim, ttl, grace, limit, counted, now
+            )
+
+        return self._change(key, now, create, [], revision=revision)
+
+    def get_claim(self, key: QueueKey, claim: str, *, now: float) -> Claim:
+        found = self._look(
+            key,
+            now,
+            lambda connection, row: claim_steps.get(connection, row, key, claim),
+            None,
+        )
+        if found is None:
+            raise ClaimNotFound(key.name, claim)
+        return found
+
+    def renew_claim(
+        self, key: QueueKey, claim: str, *, ttl: int, grace: int, now: float
+    ) -> None:
+        def renew(connection: sqlite3.Connection, row: Row) -> bool:
+            claim_steps.renew(connection, row, key, claim, ttl, grace, now)
+            return True
+
+        if not self._change(key, now, renew, False):
+            raise ClaimNotFound(key.name, claim)
+
+    def release_claim(self, key: QueueKey, claim: str, *, now: float) -> None:
+        self._change(
+            key,
+            now,
+            lambda connection, row: claim_steps.release(connection, row, claim),
+            None,
+        )
+
+    # Upkeep ---------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        # An empty transaction takes the lock and would fail where no write could begin.
+        self._commits.run(lambda connection: None)
+
+    def sweep(self, *, now: float) -> int:
+        changes = 0
+        for step in (
+            lambda connection: sweeping.settle_due(connection, now),
+            sweeping.drop_garbage,
+        ):
+            while (done := self._commits.run(step)) is not None:
+                changes += done
+        return changes
+
+    def close(self) -> None:
+        self._commits.close()
+        for connection in self._opened:
+            connection.close()
+        self._lock.close()
+
+    # How a step is run ----------------------------------------------------------------
+
+    def _change(
+        self,
+        key: QueueKey,
+        now: float,
+        step: Callable[[sqlite3.Connection, Row], T | Again],
+        absent: T,
+        *,
+        revision: str | None = None,
+    ) -> T:
+        """Run a writing step on the settled queue; `absent` if there is no queue.
+
+        With `revision`: raises QueueNotFound or QueueChanged instead.
+        """
+
+        def whole(connection: sqlite3.Connection) -> T | Again:
+            row = rows.find(connection, key)
+            if revision is not None and (row is None or row.revision != revision):
+                raise QueueChanged(rows.load(connection, key))
+            if row is None:
+                return absent
+            if row.wake <= now:
+                if not rows.settle(connection, row, now):
+                    return AGAIN
+                row = rows.find(connection, key) or row
+            return step(connection, row)
+
+        while isinstance(result := self._commits.run(whole), Again):
+            pass
+        return result
+
+    def _look(
+        self,
+        key: QueueKey,
+        now: float,
+        step: Callable[[sqlite3.Connection, Row], T],
+        absent: T,
+    ) -> T:
+        """Run a reading step on the settled queue; `absent` if there is no queue."""
+        with self._reading() as connection:
+            row = rows.find(connection, key)
+            if row is None:
+                return absent
+            if row.wake <= now:
+                self._change(key, now, lambda connection, row: None, None)
+            return step(connection, row)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend this thread's connection for statements that only read."""
+        try:
+            connection = getattr(self._readers, "connection", None)
+            if connection is None:
+                connection = self._readers.connection = self._connect()
+                self._opened.append(connection)
+            yield connection
+        except (sqlite3.OperationalError, sqlite3.InternalError) as error:
+            raise StorageUnavailable(f"The database cannot be read: {error}.") from None
+
+    def _connect(self) -> sqlite3.Connection:
+        return schema.connect(
+            self._path,
+            synchronous=self._synchronous,
+            busy_timeout=self._busy_timeout,
+        )
