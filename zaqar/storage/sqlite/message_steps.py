@@ -90,12 +90,15 @@ def post(
 def _page(states: tuple[int, ...], by_others: bool) -> str:
     """The SQL of a page over some states: each is read in order up to the limit."""
     others = " AND client <> :client" if by_others else ""
-    parts = (
-        f"SELECT * FROM (SELECT {FIELDS}, seq FROM messages WHERE queue = :queue"
-        f" AND state = {state} AND seq > :after{others} ORDER BY seq LIMIT :limit)"
+    parts = [
+        f"SELECT {FIELDS}, seq FROM messages WHERE queue = :queue"
+        f" AND state = {state} AND seq > :after{others} ORDER BY seq LIMIT :limit"
         for state in states
-    )
-    return f"{' UNION ALL '.join(parts)} ORDER BY seq LIMIT :limit"
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    union = " UNION ALL ".join(f"SELECT * FROM ({part})" for part in parts)
+    return f"{union} ORDER BY seq LIMIT :limit"
 
 
 def page(

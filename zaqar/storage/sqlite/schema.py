@@ -58,7 +58,7 @@ MIGRATIONS = (
     CREATE UNIQUE INDEX message_by_id ON messages (queue, id);
     CREATE INDEX message_by_place ON messages (queue, state, seq);
     CREATE INDEX message_by_expiry ON messages (queue, expires);
-    CREATE INDEX message_by_claim ON messages (queue, claim)
+    CREATE INDEX message_by_claim ON messages (queue, claim, seq)
         WHERE claim IS NOT NULL;
     CREATE INDEX message_by_delay ON messages (queue, visible)
         WHERE visible IS NOT NULL;

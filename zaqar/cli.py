@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console scripts: parse, build, serve."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from oslo_log import log
+
+from zaqar import conf, service
+from zaqar.conf import Settings
+from zaqar.errors import ConfigurationError, StorageUnavailable
+
+
+def server(arguments: Sequence[str] | None = None) -> int:
+    """Run `zaqar-server`: serve until a signal stops it."""
+    return _run("zaqar-server", arguments, _serve)
+
+
+def gc(arguments: Sequence[str] | None = None) -> int:
+    """Run `zaqar-gc`: collect what has expired, once, and say nothing."""
+    return _run("zaqar-gc", arguments, _collect)
+
+
+def _run(
+    program: str, arguments: Sequence[str] | None, command: Callable[[Settings], None]
+) -> int:
+    """Run a command; what stops it is told on standard error, with exit code 1."""
+    try:
+        settings = conf.load(
+            sys.argv[1:] if arguments is None else arguments, program=program
+        )
+        log.setup(settings.config, "zaqar")
+        command(settings)
+    except (ConfigurationError, StorageUnavailable) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _serve(settings: Settings) -> None:
+    from zaqar.server.report import start_report
+
+    check_store(settings)
+    serve = _engine(settings)
+    print(start_report(settings), flush=True)
+    if settings.daemon:
+        _detach()
+    serve(settings)
+
+
+def _engine(settings: Settings) -> Callable[[Settings], None]:
+    if settings.engine == "granian":
+        try:
+            from zaqar.server.granian import serve
+        except ImportError as error:
+            raise ConfigurationError(
+                f"[server] engine = granian: {error}. It comes with the extra 'fast': "
+                "pip install 'zaqar[fast]'."
+            ) from None
+        return serve
+    from zaqar.server.gunicorn import serve as serve_by_gunicorn
+
+    return serve_by_gunicorn
+
+
+def check_store(settings: Settings) -> None:
+    """Open the store and close it again, so that nothing is inherited by a fork.
+
+    Raises StorageUnavailable, ConfigurationError.
+    """
+    try:
+        store = service.open_store(settings)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The store {settings.database} cannot be opened: {error}."
+        ) from None
+    try:
+        store.ping()
+    finally:
+        store.close()
+
+
+def _collect(settings: Settings) -> None:
+    built = service.build(settings)
+    try:
+        built.store.sweep(now=built.now())
+    finally:
+        built.close()
+
+
+def _detach() -> None:
+    """Go on in the background, without a terminal."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    with open(os.devnull, "r+b") as nothing:
+        for descriptor in (0, 1, 2):
+            os.dup2(nothing.fileno(), descriptor)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on messages: post, list, get, delete, pop."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from uuid_utils import uuid7
+
+from zaqar import limits
+from zaqar.checksum import checksum
+from zaqar.errors import InvalidRequest, MessageNotFound
+from zaqar.model import Context, Message, NewMessage, Page, QueueKey
+from zaqar.queue_settings import QueueSettings
+from zaqar.service import KnownQueue, Service
+
+
+class Draft(msgspec.Struct, frozen=True, gc=False):
+    """A message as a client sends it.
+
+    `ttl` None means the queue's default. `delay` is whatever was sent, read only where
+    the queue delays; UNSET means the queue's default.
+    """
+
+    body: bytes
+    ttl: int | None = None
+    delay: Any = msgspec.UNSET
+
+
+def post(
+    ctx: Context, service: Service, name: str, drafts: Sequence[Draft], *, size: int
+) -> list[str]:
+    """Store the messages, all or none, and return their ids in the order posted.
+
+    `size` is the length of the request in bytes. An absent queue is created.
+    Raises InvalidRequest, InvalidBody.
+    """
+    key = QueueKey(ctx.project, name)
+    if not drafts:
+        raise InvalidRequest("messages must hold at least one message.")
+
+    def step(queue: KnownQueue) -> list[str]:
+        limits.check_size("The body", size, queue.settings.max_post_size)
+        messages = [_message(service, draft, queue.settings) for draft in drafts]
+        if queue.revision is None:
+            service.create_queue(key, {})
+            queue = service.queues.get(key)
+        service.store.post_messages(
+            key,
+            messages,
+            client=ctx.client,
+            revision=queue.revision or "",
+            now=service.now(),
+        )
+        return [message.id for message in messages]
+
+    return service.queues.attempt(key, step)
+
+
+def _message(service: Service, draft: Draft, settings: QueueSettings) -> NewMessage:
+    ttl, delay = settings.message_ttl, settings.message_delay
+    if draft.ttl is not None:
+        ttl = limits.message_ttl(draft.ttl, service.limits)
+    if delay and draft.delay is not msgspec.UNSET:
+        delay = limits.message_delay(draft.delay, service.limits)
+    mark = checksum(draft.body) if service.settings.enable_checksum else None
+    return NewMessage(str(uuid7()), draft.body, ttl, delay, mark)
+
+
+def page(
+    ctx: Context,
+    service: Service,
+    name: str,
+    *,
+    marker: str | None,
+    limit: int | None,
+    echo: bool,
+    claimed: bool,
+    delayed: bool,
+) -> Page[Message]:
+    """Return a page of messages, oldest first.
+
+    `echo` includes those that the caller's client posted.
+    """
+    size = limits.page_limit(limit, "limit", service.limits.max_messages_per_page)
+    return service.store.list_messages(
+        QueueKey(ctx.project, name),
+        marker=marker,
+        limit=size,
+        skip_client=None if echo else ctx.client,
+        claimed=claimed,
+        delayed=delayed,
+        now=service.now(),
+    )
+
+
+def get(ctx: Context, service: Service, name: str, id: str) -> Message:
+    """Return one message. Raises MessageNotFound."""
+    return get_many(ctx, service, name, [id])[0]
+
+
+def get_many(
+    ctx: Context, service: Service, name: str, ids: Sequence[str]
+) -> list[Message]:
+    """Return those of the messages that exist. Raises MessageNotFound if none does."""
+    _check_count(service, ids)
+    messages = service.store.get_messages(
+        QueueKey(ctx.project, name), ids, now=service.now()
+    )
+    if not messages:
+        raise MessageNotFound(name, *ids)
+    return messages
+
+
+def delete(
+    ctx: Context, service: Service, name: str, id: str, claim: str | None
+) -> None:
+    """Delete one message. Raises MessageIsClaimed, ClaimDoesNotHoldMessage."""
+    service.store.delete_message(
+        QueueKey(ctx.project, name), id, claim=claim, now=service.now()
+    )
+
+
+def delete_many(
+    ctx: Context,
+    service: Service,
+    name: str,
+    ids: Sequence[str],
+    claims: Sequence[str],
+) -> None:
+    """Delete messages whether claimed or not.
+
+    Where `message_delete_with_claim_id` is on, one of the claims must hold each of
+    them. Raises InvalidRequest, ClaimDoesNotHoldMessage.
+    """
+    _check_count(service, ids)
+    with_claims = service.settings.message_delete_with_claim_id
+    if with_claims and not claims:
+        raise InvalidRequest("claim_ids must name the claims that hold the messages.")
+    service.store.delete_messages(
+        QueueKey(ctx.project, name),
+        ids,
+        claims=claims if with_claims else None,
+        now=service.now(),
+    )
+
+
+def pop(
+    ctx: Context, service: Service, name: str, count: int, claims: Sequence[str] = ()
+) -> list[Message]:
+    """Remove and return the oldest messages that are free. Raises InvalidRequest."""
+    if claims and service.settings.message_delete_with_claim_id:
+        raise InvalidRequest("claim_ids does not go with pop.")
+    limit = limits.check_range(
+        "pop", count, 1, service.limits.max_messages_per_claim_or_pop
+    )
+    return service.store.pop_messages(
+        QueueKey(ctx.project, name), limit, now=service.now()
+    )
+
+
+def _check_count(service: Service, ids: Sequence[str]) -> None:
+    limits.check_range(
+        "The number of ids", len(ids), 1, service.limits.max_messages_per_page
+    )

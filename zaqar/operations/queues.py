@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on queues: list, put, get, patch, delete, stats, purge.
+
+Queues are lazy: reading, claiming from, or deleting an absent queue is no error.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
+from zaqar.limits import page_limit
+from zaqar.model import Context, Metadata, Page, Queue, QueueKey, QueueStats
+from zaqar.queue_settings import (
+    Change,
+    check_metadata,
+    patched,
+    settings_of,
+    shown_metadata,
+)
+from zaqar.service import ATTEMPTS, Service, new_revision
+
+
+def page(
+    ctx: Context,
+    service: Service,
+    *,
+    marker: str | None,
+    limit: int | None,
+    name: str,
+    match: Mapping[str, str | int],
+) -> Page[Queue]:
+    """Return a page of the project's queues with the metadata that is stored."""
+    size = page_limit(limit, "limit", service.limits.max_queues_per_page)
+    return service.store.list_queues(
+        ctx.project, marker=marker, limit=size, name=name, match=match
+    )
+
+
+def count(ctx: Context, service: Service) -> int:
+    return service.store.count_queues(ctx.project)
+
+
+def put(ctx: Context, service: Service, name: str, metadata: Metadata) -> bool:
+    """Create the queue if it is absent, and say whether it is new.
+
+    Raises InvalidRequest; the metadata is checked even if the queue is there.
+    """
+    check_metadata(metadata, service.limits)
+    return service.create_queue(QueueKey(ctx.project, name), metadata)
+
+
+def get(ctx: Context, service: Service, name: str) -> dict[str, Any]:
+    """Return the metadata with defaults; of an absent queue only these."""
+    try:
+        metadata = service.store.get_queue(QueueKey(ctx.project, name)).metadata
+    except QueueNotFound:
+        metadata = {}
+    return shown_metadata(metadata, service.limits)
+
+
+def exists(ctx: Context, service: Service, name: str) -> bool:
+    try:
+        service.store.get_queue(QueueKey(ctx.project, name))
+    except QueueNotFound:
+        return False
+    return True
+
+
+def patch(
+    ctx: Context, service: Service, name: str, changes: Sequence[Change]
+) -> dict[str, Any]:
+    """Apply all changes or none, and return the metadata with defaults.
+
+    An absent queue is created, unless `strict_patch` asks for QueueNotFound.
+    Raises MetadataKeyNotFound, InvalidBody.
+    """
+    key = QueueKey(ctx.project, name)
+    for _ in range(ATTEMPTS):
+        try:
+            return shown_metadata(_patch(service, key, changes), service.limits)
+        except QueueChanged:
+            continue
+        except QueueNotFound:
+            if service.settings.strict_patch:
+                raise
+    raise StorageUnavailable(f"The metadata of queue {name} keeps changing.")
+
+
+def _patch(service: Service, key: QueueKey, changes: Sequence[Change]) -> Metadata:
+    """Apply the changes to the queue as it is stored now.
+
+    Raises QueueChanged or QueueNotFound if somebody else wrote or removed it meanwhile.
+    """
+    try:
+        queue = service.store.get_queue(key)
+    except QueueNotFound:
+        if service.settings.strict_patch:
+            raise
+        metadata = patched({}, changes, service.limits)
+        if not service.create_queue(key, metadata):
+            raise
+        return metadata
+    metadata = patched(queue.metadata, changes, service.limits)
+    service.store.put_queue(
+        key,
+        metadata,
+        delays=settings_of(metadata, service.limits).delays,
+        revision=new_revision(),
+        expect=queue.revision,
+        now=service.now(),
+    )
+    return metadata
+
+
+def delete(ctx: Context, service: Service, name: str) -> None:
+    key = QueueKey(ctx.project, name)
+    service.store.delete_queue(key)
+    service.queues.forget(key)
+
+
+def stats(ctx: Context, service: Service, name: str) -> QueueStats:
+    """Return the numbers of messages; all 0 for an absent queue."""
+    try:
+        return service.store.queue_stats(QueueKey(ctx.project, name), now=service.now())
+    except QueueNotFound:
+        return QueueStats()
+
+
+def purge(
+    ctx: Context, service: Service, name: str, *, messages: bool, subscriptions: bool
+) -> None:
+    """Remove what no live claim holds."""
+    service.store.purge_queue(
+        QueueKey(ctx.project, name),
+        messages=messages,
+        subscriptions=subscriptions,
+        now=service.now(),
+    )

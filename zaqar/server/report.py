@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the server says when it starts: where it is, what it keeps, what is unsafe."""
+
+import ipaddress
+
+from zaqar import __version__
+from zaqar.conf import Settings
+
+
+def start_report(settings: Settings) -> str:
+    """Return the lines that are printed before the first request is served."""
+    address = base_url(settings)
+    lines = [
+        f"zaqar-server {__version__}",
+        f"  address         {address}",
+        f"  store           sqlite, {settings.database}",
+        f"  durability      synchronous={settings.synchronous}: {_promise(settings)}",
+        "  authentication  none: project and client id are taken from the headers",
+        f"  engine          {settings.engine}, {settings.workers} workers of "
+        f"{settings.threads} threads",
+        f"  admin mode      {'on' if settings.admin_mode else 'off'}",
+        *(f"  warning         {warning}" for warning in warnings(settings)),
+        "",
+        "Try it:",
+        "",
+        curl(address),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def base_url(settings: Settings) -> str:
+    """Return the URL under which this machine reaches the server."""
+    host = settings.bind
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    if ":" in host:
+        host = f"[{host}]"
+    return f"http://{host}:{settings.port}"
+
+
+def warnings(settings: Settings) -> list[str]:
+    """List what an operator should know to be unsafe."""
+    found = []
+    if not _is_loopback(settings.bind):
+        found.append(
+            f"{settings.bind} is reachable from other machines and nobody is asked "
+            "who they are: every tenant's messages are open to them"
+        )
+    else:
+        found.append(
+            "no authentication: every user of this machine can be every tenant"
+        )
+    if settings.synchronous == "NORMAL":
+        found.append("a power cut may lose the last messages (synchronous=NORMAL)")
+    if settings.admin_mode:
+        found.append("admin mode is on, and roles are taken from the X-Roles header")
+    return found
+
+
+def _promise(settings: Settings) -> str:
+    if settings.synchronous == "FULL":
+        return "an answered message survives a power cut"
+    return "an answered message survives a killed process, not a power cut"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def curl(address: str) -> str:
+    """Return a command that posts a message and shows its answer."""
+    return (
+        f"curl -i {address}/v2/queues/demo/messages \\\n"
+        "  -H 'Client-ID: 3381af92-2b9e-11e3-b191-71861300734c' \\\n"
+        "  -H 'X-Project-ID: demo' -H 'Content-Type: application/json' \\\n"
+        """  -d '{"messages": [{"body": "hello", "ttl": 300}]}'"""
+    )

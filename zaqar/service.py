@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service: what operations need, put together once for each process."""
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from zaqar.conf import Settings
+from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
+from zaqar.limits import Limits
+from zaqar.model import Metadata, Queue, QueueKey
+from zaqar.policy import Policy
+from zaqar.queue_settings import QueueSettings, settings_of
+from zaqar.storage.base import Store
+from zaqar.storage.sqlite.store import SqliteStore
+
+T = TypeVar("T")
+
+# How often an operation starts again because the queue's settings changed meanwhile.
+ATTEMPTS = 5
+MAX_KNOWN_QUEUES = 10_000
+
+
+class KnownQueue(msgspec.Struct, frozen=True):
+    """A queue's revision and what its metadata comes to; no revision: it is absent."""
+
+    revision: str | None
+    settings: QueueSettings
+
+
+class KnownQueues:
+    """What this process knows of queues, checked by the store whenever it is used.
+
+    Operations send the revision along; the store refuses it with QueueChanged or
+    QueueNotFound when it is not the queue's own. So nothing here is ever stale.
+    """
+
+    def __init__(self, store: Store, limits: Limits) -> None:
+        self._store = store
+        self._limits = limits
+        self._known: dict[QueueKey, KnownQueue] = {}
+        self.absent = KnownQueue(None, settings_of({}, limits))
+
+    def get(self, key: QueueKey) -> KnownQueue:
+        """Return what is known of the queue; of an absent one, the defaults."""
+        known = self._known.get(key)
+        if known is None:
+            try:
+                known = self.remember(key, self._store.get_queue(key))
+            except QueueNotFound:
+                return self.absent
+        return known
+
+    def remember(self, key: QueueKey, queue: Queue) -> KnownQueue:
+        known = KnownQueue(queue.revision, settings_of(queue.metadata, self._limits))
+        if len(self._known) >= MAX_KNOWN_QUEUES:
+            self._known.clear()
+        self._known[key] = known
+        return known
+
+    def forget(self, key: QueueKey) -> None:
+        self._known.pop(key, None)
+
+    def attempt(self, key: QueueKey, step: Callable[[KnownQueue], T]) -> T:
+        """Run the step with what is known of the queue, again if that was outdated."""
+        for _ in range(ATTEMPTS):
+            try:
+                return step(self.get(key))
+            except QueueChanged as error:
+                self.remember(key, error.queue)
+            except QueueNotFound:
+                self.forget(key)
+        raise StorageUnavailable(f"The settings of queue {key.name} keep changing.")
+
+
+class Service:
+    """The store, the rules and the clock; shared by the threads of a process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        policy: Policy,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.limits = settings.limits
+        self.store = store
+        self.policy = policy
+        self.now = now
+        self.queues = KnownQueues(store, settings.limits)
+
+    def create_queue(self, key: QueueKey, metadata: Metadata) -> bool:
+        """Create the queue if it is absent; say whether it is new."""
+        return self.store.put_queue(
+            key,
+            metadata,
+            delays=settings_of(metadata, self.limits).delays,
+            revision=new_revision(),
+            now=self.now(),
+        )
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def new_revision() -> str:
+    return uuid.uuid4().hex
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the message store; after the fork, where processes are forked."""
+    return SqliteStore(settings.database, synchronous=settings.synchronous)
+
+
+def build(settings: Settings) -> Service:
+    """Put the service together."""
+    return Service(settings, open_store(settings), Policy(settings.config))

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the WSGI application together: routes, gate, errors."""
+
+from typing import Any, NoReturn
+
+import falcon
+import msgspec
+from oslo_log import log
+
+from zaqar.errors import NotAcceptable, StorageUnavailable, UnknownRoute, ZaqarError
+from zaqar.service import Service
+from zaqar.transport.statuses import INTERNAL_ERROR, STATUSES
+from zaqar.transport.wsgi import discovery, v2
+from zaqar.transport.wsgi.dialect import Route
+from zaqar.transport.wsgi.middleware import Gate
+from zaqar.transport.wsgi.request_log import RequestLog
+
+LOG = log.getLogger(__name__)
+
+
+def build_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
+    """Return the WSGI application of a service."""
+    table = routes(service)
+    middleware: list[Any] = [
+        Gate(service, {route.resource: route.rules for route in table})
+    ]
+    if service.settings.request_log:
+        middleware.insert(0, RequestLog())
+    app = falcon.App(middleware=middleware)
+    app.req_options.auto_parse_form_urlencoded = False
+    app.add_error_handler(Exception, _unexpected)
+    app.add_error_handler(ZaqarError, _expected)
+    app.add_error_handler(falcon.HTTPError, _as_it_is)
+    for route in table:
+        app.add_route(route.path, route.resource)
+    return app
+
+
+def routes(service: Service) -> list[Route]:
+    """List the routes of all versions, by their whole paths."""
+    return [
+        Route("/", discovery.VersionsResource([v2.DIALECT]), None),
+        Route("/healthz", discovery.AliveResource(), None),
+        Route("/readyz", discovery.PingResource(service), None),
+        *(
+            msgspec.structs.replace(route, path=v2.DIALECT.prefix + route.path)
+            for route in v2.routes(service)
+        ),
+    ]
+
+
+def _expected(
+    req: falcon.Request, resp: falcon.Response, error: ZaqarError, params: Any
+) -> NoReturn:
+    """Answer an error of the service by its status and title."""
+    status, title = STATUSES[type(error)]
+    if isinstance(error, UnknownRoute):
+        raise falcon.HTTPNotFound
+    if isinstance(error, NotAcceptable):
+        raise falcon.HTTPNotAcceptable(description=str(error))
+    headers = None
+    if isinstance(error, StorageUnavailable):
+        headers = {"Retry-After": str(error.retry_after)}
+        LOG.error("%s %s: %s", req.method, req.path, error)
+    raise falcon.HTTPError(status, title=title, description=str(error), headers=headers)
+
+
+def _unexpected(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: Any
+) -> NoReturn:
+    """Log a bug and answer 500; the description names where to look."""
+    request_id = req.context.get("request_id", "-")
+    LOG.exception("%s %s failed, request %s", req.method, req.path, request_id)
+    status, title = INTERNAL_ERROR
+    raise falcon.HTTPError(
+        status, title=title, description=f"The log has more under {request_id}."
+    )
+
+
+def _as_it_is(
+    req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: Any
+) -> NoReturn:
+    raise error

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resources that say what is here and whether it works."""
+
+from typing import Any
+
+import falcon
+from oslo_log import log
+
+from zaqar.operations import health
+from zaqar.service import Service
+from zaqar.transport import documents
+from zaqar.transport.wsgi.dialect import Dialect
+from zaqar.transport.wsgi.home import home_document
+
+LOG = log.getLogger(__name__)
+
+
+def version_entry(dialect: Dialect, mount: str) -> dict[str, Any]:
+    """Return the version's entry; its link resolves from the place of the mount."""
+    href = f"{mount.rstrip('/')}{dialect.prefix}/"
+    return {**dialect.version, "links": [{"href": href, "rel": "self"}]}
+
+
+class VersionsResource:
+    """GET / : the versions that are offered."""
+
+    def __init__(self, dialects: list[Dialect]) -> None:
+        self._dialects = dialects
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        entries = [version_entry(dialect, req.root_path) for dialect in self._dialects]
+        resp.status = falcon.HTTP_300
+        resp.data = documents.encode({"versions": entries})
+
+
+class HomeResource:
+    """GET /v2 and /v2/ : the home document."""
+
+    def __init__(self, service: Service, dialect: Dialect) -> None:
+        self._admin = service.settings.admin_mode
+        self._dialect = dialect
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        version = version_entry(self._dialect, req.root_path)
+        resp.data = documents.encode(
+            home_document(self._dialect.prefix, version, self._admin)
+        )
+        resp.content_type = "application/json-home"
+        resp.cache_control = ["max-age=86400"]
+
+
+class PingResource:
+    """GET, HEAD : whether the message store answers; also the server's readiness."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.status = falcon.HTTP_204
+        if not health.is_alive(self._service):
+            resp.status = falcon.HTTP_503
+            resp.set_header("Retry-After", "1")
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.status = falcon.HTTP_204
+
+
+class AliveResource:
+    """GET, HEAD /healthz : the process answers, whatever its store does."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.status = falcon.HTTP_204
+
+    on_head = on_get
+
+
+class HealthResource:
+    """GET /health : the self-test of the store."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        report = health.report(self._service, _log_failure)
+        resp.data = documents.encode(documents.health(report))
+
+
+def _log_failure(reference: str, operation: str, error: Exception) -> None:
+    LOG.error("Self-test %s: %s failed: %s", reference, operation, error)
