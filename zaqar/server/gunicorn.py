@@ -81,6 +81,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "limit_request_fields": MAX_HEADERS,
             "post_worker_init": lambda worker: worker.wsgi.start(),
             "proc_name": "zaqar-server",
+            # Nobody asks for it, and it would be a file in the home folder.
+            "control_socket_disable": True,
         }.items():
             self.cfg.set(name, value)
 
