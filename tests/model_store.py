@@ -397,6 +397,15 @@ class ModelStore:
     def close(self) -> None:
         pass
 
+    def ends(self, key: QueueKey) -> list[float]:
+        """Return the instants at which something of the queue ends."""
+        queue = self._queues.get(key) or StoredQueue(key.name, {}, "", False)
+        return sorted(
+            {message.expires for message in queue.messages}
+            | {message.shown for message in queue.messages}
+            | {claim.created + claim.ttl for claim in queue.claims.values()}
+        )
+
     # Steps of the operations
 
     def _named(self, key: QueueKey) -> StoredQueue:
@@ -432,6 +441,8 @@ class ModelStore:
         if target not in self._queues:
             self._queues[target] = StoredQueue(rule.queue, {}, str(uuid4()), False)
         queue = self._settle(target, now)
+        if any(stored.id == message.id for stored in queue.messages):
+            return
         message.place = queue.next_place()
         message.arrived = now
         message.shown = now

@@ -209,6 +209,31 @@ class ConcurrencyContract:
 
         assert {size % 10 for size in sizes} <= {0}
 
+    def test_claim_is_never_missed_while_its_deep_queue_is_purged(
+        self, open_store: Opener
+    ) -> None:
+        stores = [open_store(), open_store()]
+        post(stores[0])
+        claim_id, held = claim(stores[0], ttl=1000)
+        left = [12]
+
+        def work(number: int) -> int:
+            while number == 0 and left[0]:
+                post(stores[0], 1100)
+                stores[0].purge_queue(KEY, messages=True, subscriptions=True, now=T0)
+                left[0] -= 1
+            looks = 0
+            while left[0]:
+                got = stores[1].get_claim(KEY, claim_id, now=T0)
+                assert list(got.messages) == held
+                assert counted(stores[1])[1] == 1
+                looks += 1
+            return looks
+
+        together(3, work)
+
+        assert read(stores[0]) == held
+
     def test_one_of_racing_creators_creates(self, open_store: Opener) -> None:
         stores = [open_store(), open_store()]
 

@@ -317,6 +317,24 @@ class DeadLetterContract:
         assert listed(store, QueueKey("other", "dead")) == []
         assert len(listed(store, DEAD)) == 1
 
+    def test_message_that_was_moved_and_then_posted_again_is_moved_once(
+        self, store: Store
+    ) -> None:
+        drafts = [draft(), draft()]
+        ids = send(store, drafts)
+        claim_and_release(store, 2, now=T0)
+        claim(store, dead_letter=RULE)
+        send(store, drafts)
+        claim_and_release(store, 2, now=T0)
+
+        _, held = claim(store, dead_letter=RULE)
+
+        assert held == []
+        assert listed(store) == []
+        assert listed(store, DEAD) == ids
+        assert counted(store) == (0, 0)
+        assert counted(store, DEAD) == (2, 0)
+
     def test_no_message_is_lost_or_doubled_over_many_rounds(self, store: Store) -> None:
         ids = post(store, 40, ttl=100_000)
         now = T0
@@ -343,7 +361,7 @@ class DeadLetterContract:
         ids = post(first)
         claim_and_release(first, 2, now=T0)
         claim(first, dead_letter=RULE)
-        first.close()
+        open_store.close(first)
 
         second = open_store()
 

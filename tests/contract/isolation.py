@@ -183,8 +183,8 @@ class IsolationContract:
 ODD = ["", "\x00", "a\x00b", "'", '"', "%", "_", "*", "\\", "\n", "é", "😀", "\ud800"]
 ODD += ["'; DROP TABLE messages; --", "-1", "x" * 100_000, "\u202e", "None"]
 
-# What a request can carry: no lone half of a surrogate pair.
-STORABLE = [text for text in ODD if text != "\ud800"]
+# What a request can carry: some text, and no lone half of a surrogate pair.
+STORABLE = [text for text in ODD if text not in ("", "\ud800")]
 
 
 class OddTextContract:
@@ -260,6 +260,6 @@ class OddTextContract:
 
         assert store.get_queue(key).name == name
         assert store.get_queue(key).metadata == {name: name}
-        assert store.list_queues(name, match={name: name}, limit=10).marker == name
+        assert store.list_queues(name, limit=10).marker == name
         assert listed(store, key) == ids
         assert counted(store, key) == (2, 1)

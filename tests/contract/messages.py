@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Facts about posting, listing and getting messages."""
 
-from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -255,13 +254,13 @@ class MessageContract:
         assert listed(store, marker=marker, now=T0 + 1) == ids
 
     def test_place_is_not_given_twice_after_closing_and_opening(
-        self, open_store: Callable[[], Store]
+        self, open_store: Any
     ) -> None:
         first = open_store()
         post(first, 3)
         marker = first.list_messages(KEY, limit=10, now=T0).marker
         first.pop_messages(KEY, 10, now=T0)
-        first.close()
+        open_store.close(first)
 
         second = open_store()
         ids = post(second, 2, now=T0 + 1)

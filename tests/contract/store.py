@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole contract of a store.
 
-A driver proves itself with one class that inherits `StoreContract` and has one fixture:
-`open_store` returns a function that opens one more handle on the data of the test, and
-closes all handles at its end.
+A driver proves itself with one class that inherits `StoreContract`, and two fixtures:
+
+* `opener`: a function that opens one more handle on the data of this test;
+* `open_empty`: a function that opens the only handle on new and empty data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -23,6 +24,26 @@ from tests.contract.upkeep import UpkeepContract
 from zaqar.storage.base import Store
 
 
+class Handles:
+    """Opens handles, and closes those that the test leaves open."""
+
+    def __init__(self, opener: Callable[[], Store]) -> None:
+        self._opener = opener
+        self._opened: list[Store] = []
+
+    def __call__(self) -> Store:
+        self._opened.append(self._opener())
+        return self._opened[-1]
+
+    def close(self, store: Store) -> None:
+        self._opened.remove(store)
+        store.close()
+
+    def close_all(self) -> None:
+        while self._opened:
+            self.close(self._opened[-1])
+
+
 class StoreContract(
     QueueContract,
     MessageContract,
@@ -37,5 +58,11 @@ class StoreContract(
     ConcurrencyContract,
 ):
     @pytest.fixture
-    def store(self, open_store: Callable[[], Store]) -> Store:
+    def open_store(self, opener: Callable[[], Store]) -> Iterator[Handles]:
+        handles = Handles(opener)
+        yield handles
+        handles.close_all()
+
+    @pytest.fixture
+    def store(self, open_store: Handles) -> Store:
         return open_store()

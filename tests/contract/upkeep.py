@@ -3,6 +3,7 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -116,13 +117,11 @@ class UpkeepContract:
 
         assert store.count_queues(KEY.project) == 1
 
-    def test_closed_store_leaves_other_handles_alone(
-        self, open_store: Callable[[], Store]
-    ) -> None:
+    def test_closed_store_leaves_other_handles_alone(self, open_store: Any) -> None:
         one, two = open_store(), open_store()
         ids = post(one, 2)
 
-        one.close()
+        open_store.close(one)
 
         assert listed(two) == ids
         assert ids_of(claim(two)[1]) == ids

@@ -2,9 +2,11 @@
 """The contract suite is right: the simplest store that can be passes it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
+from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
 from tests.model_store import ModelData, ModelStore
 
@@ -20,8 +22,11 @@ def test_no_fact_of_the_contract_hides_another() -> None:
     assert len(facts) == len(set(facts))
 
 
-class TestModelStore(StoreContract):
+class TestModelStore(StoreContract, StateMachineContract):
     @pytest.fixture
-    def open_store(self) -> Callable[[], ModelStore]:
-        data = ModelData()
-        return lambda: ModelStore(data)
+    def opener(self) -> Callable[[], ModelStore]:
+        return partial(ModelStore, ModelData())
+
+    @pytest.fixture
+    def open_empty(self) -> Callable[[], ModelStore]:
+        return ModelStore

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,11 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def open_store(path: str) -> Iterator[Callable[[], SqliteStore]]:
-    opened: list[SqliteStore] = []
-
-    def open_one() -> SqliteStore:
-        opened.append(SqliteStore(path))
-        return opened[-1]
-
-    yield open_one
-    for store in opened:
-        store.close()
+def opener(path: str) -> Callable[[], SqliteStore]:
+    return partial(SqliteStore, path)
 
 
 @pytest.fixture
-def opener(path: str) -> Callable[[], SqliteStore]:
-    """What another process opens the same data with."""
-    return partial(SqliteStore, path)
+def open_empty(tmp_path: Path) -> Callable[[], SqliteStore]:
+    numbers = count()
+    return lambda: SqliteStore(f"{tmp_path}/{next(numbers)}.db", synchronous="OFF")
