@@ -52,9 +52,10 @@ class ReplyReader:
 
     def feed(self, data: bytes) -> Reply | None:
         """Take some bytes and return the reply when it is complete."""
-        self._buffer = buffer = self._buffer + data if self._buffer else data
+        self._buffer = self._buffer + data if self._buffer else data
         if not self._start and not self._read_head():
             return None
+        buffer = self._buffer
         if self._length is None:
             return self._feed_unsized()
         end = self._start + self._length
@@ -109,8 +110,6 @@ class ReplyReader:
 
 def closes(head: bytes) -> bool:
     """Say whether the server ends the connection after the reply with this head."""
-    # PERF: all heads are in lower case, and find is used instead of splitting into
-    # fields: 2 instead of 8 microseconds a reply.
     start = head.find(b"\r\nconnection:")
     if start < 0:
         return head.startswith(b"http/1.0")
