@@ -83,7 +83,7 @@ class Fleet:
         self.plan = plan
         self.interrupted = interrupted
         self.crew: list[tuple[BaseProcess, Pipe]] = []
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
         for _ in range(processes):
             ours, theirs = context.Pipe()
             process = context.Process(
@@ -92,6 +92,8 @@ class Fleet:
             process.start()
             theirs.close()
             self.crew.append((process, ours))
+        for _, pipe in self.crew:
+            self.answer(pipe)
 
     def __enter__(self) -> Self:
         return self
@@ -147,10 +149,18 @@ class Fleet:
         for _, pipe in self.crew:
             pipe.send("ledger")
         for _, pipe in self.crew:
+            merged.merge(self.answer(pipe))
+        return merged
+
+    def answer(self, pipe: Pipe) -> Any:
+        """Return what a process says next; close everything if that is nothing."""
+        try:
             if not pipe.poll(PATIENCE):
                 raise WorkerFailed("a load process does not answer")
-            merged.merge(receive(pipe)[1])
-        return merged
+            return receive(pipe)[1]
+        except WorkerFailed:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Hang up; what does not end by itself is ended."""

@@ -119,7 +119,7 @@ class RolesRun:
         if not self.consumers:
             return None
         roles = (("drain", self.consumers),)
-        if self.fleet.run(Load(roles, patience)).interrupted:
+        if patience and self.fleet.run(Load(roles, patience)).interrupted:
             return None
         ledger = self.fleet.ledger()
         verdict = ledger.verdict()

@@ -332,6 +332,7 @@ def main(plan: Plan, pipe: Pipe) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.freeze()
     worker = Worker(plan, pipe)
+    pipe.send(("ready", None))
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             order: Any = pipe.recv()
