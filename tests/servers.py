@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts and stops real server processes for tests.
+
+Knows how a server is configured and told to stop; knows nothing of what it answers
+beyond `/readyz`.
+"""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+Options = Mapping[str, Mapping[str, object]]
+
+START_SECONDS = 30
+STOP_SECONDS = 10
+
+
+class Server:
+    """A running `zaqar-server` with a store of its own in `folder`."""
+
+    def __init__(self, folder: Path, options: Options | None = None) -> None:
+        self.folder = folder
+        self.host, self.port = "127.0.0.1", free_port()
+        self.log = folder / "server.log"
+        self.config = folder / "zaqar.conf"
+        self.config.write_text(render(self.merged(options or {})))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    str(Path(sys.executable).with_name("zaqar-server")),
+                    "--config-file",
+                    str(self.config),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env={**os.environ, "HOME": str(folder)},
+                start_new_session=True,
+            )
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.host, self.port
+
+    def merged(self, options: Options) -> dict[str, dict[str, object]]:
+        """Return the options with everything that a test server needs filled in."""
+        store = f"sqlite:///{self.folder / 'messages.db'}"
+        registry = f"sqlite:///{self.folder / 'registry.db'}"
+        merged: dict[str, dict[str, object]] = {
+            "DEFAULT": {"admin_mode": True},
+            "drivers:transport:wsgi": {"bind": self.host, "port": self.port},
+            "drivers:message_store:sqlite": {"uri": store, "synchronous": "NORMAL"},
+            "drivers:management_store:sqlite": {"uri": registry},
+            "server": {"workers": 1, "threads": 4},
+            "oslo_policy": {"policy_file": str(self.folder / "policy.yaml")},
+        }
+        for group, values in options.items():
+            merged.setdefault(group, {}).update(values)
+        return merged
+
+    def wait_until_ready(self) -> None:
+        """Return once `/readyz` answers; fail if the process ends or takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"The server ended at once:\n{self.output()}")
+            if self.ready():
+                return
+            time.sleep(0.02)
+        self.kill()
+        raise AssertionError(f"Not ready in {START_SECONDS} s:\n{self.output()}")
+
+    def ready(self) -> bool:
+        connection = http.client.HTTPConnection(*self.address, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status in (200, 204)
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Ask the server to stop; fail unless it does so in time and in peace."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(
+                f"Still running {STOP_SECONDS} s after SIGTERM:\n{self.output()}"
+            ) from None
+        assert code == 0, f"Exit code {code} after SIGTERM:\n{self.output()}"
+        assert "Traceback" not in self.output(), self.output()
+
+    def kill(self) -> None:
+        """End the server and its workers at once; they are one process group."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def render(options: Options) -> str:
+    """Return the options as the text of a configuration file."""
+    lines = []
+    for group, values in options.items():
+        lines.append(f"[{group}]")
+        lines += [f"{name} = {value}" for name, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
