@@ -4,6 +4,7 @@
 Time begins at `T0`; tests add seconds to it and never go back.
 """
 
+import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,11 +26,12 @@ CLIENT = "0b1e9a6e-1111-4e4e-8a8a-000000000001"
 OTHER_CLIENT = "0b1e9a6e-1111-4e4e-8a8a-000000000002"
 
 
-def message_id(now: float) -> str:
+def message_id(now: float, dice: random.Random | None = None) -> str:
     """Return a new UUID of version 7: its time is `now`, all else is random."""
-    random = uuid4().int & ~(0xFFFFFFFFFFFF << 80)
-    version = 7 << 76
-    return str(UUID(int=int(now * 1000) << 80 | version | random & ~(0xF << 76)))
+    bits = dice.getrandbits(80) if dice else uuid4().int
+    bits = bits & ~(0xF << 76) & ~(0b11 << 62)
+    version, variant, time = 7 << 76, 0b10 << 62, int(now * 1000) << 80
+    return str(UUID(int=time | version | variant | bits & (1 << 80) - 1))
 
 
 def draft(

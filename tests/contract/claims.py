@@ -113,6 +113,17 @@ class ClaimContract:
         assert (got.created, ids_of(got.messages)) == (T0 + 60, ids[:1])
         assert counted(store, now=T0 + 60) == (3, 1)
 
+    def test_id_of_an_emptied_claim_claims_anew(self, store: Store) -> None:
+        ids = post(store, 2)
+        claim_id, _ = claim(store, limit=1)
+        store.delete_message(KEY, ids[0], claim=claim_id, now=T0)
+
+        _, held = claim(store, id=claim_id, limit=1, ttl=90, now=T0 + 1)
+
+        assert ids_of(held) == ids[1:]
+        got = store.get_claim(KEY, claim_id, now=T0 + 1)
+        assert (got.ttl, got.created) == (90, T0 + 1)
+
     def test_claimed_message_keeps_a_ttl_that_outlives_the_claim(
         self, store: Store
     ) -> None:

@@ -36,6 +36,20 @@ def claim_and_release(
         store.release_claim(KEY, claim_id, now=now)
 
 
+def alternate(store: Store) -> list[str]:
+    """Post four messages; the second and the fourth were claimed often enough."""
+    ids = []
+    keepers = []
+    for tired in (False, True, False, True):
+        ids += post(store, 1)
+        if tired:
+            claim_and_release(store, 2, now=T0)
+        keepers.append(claim(store)[0])
+    for keeper in keepers:
+        store.release_claim(KEY, keeper, now=T0)
+    return ids
+
+
 class DeadLetterContract:
     def test_claims_of_a_message_are_counted(self, store: Store) -> None:
         post(store)
@@ -119,16 +133,23 @@ class DeadLetterContract:
         assert counted(store) == (1, 1)
 
     def test_messages_behind_a_full_claim_are_not_moved(self, store: Store) -> None:
-        first = post(store, 1)
-        second = post(store, 1)
-        claim_and_release(store, 2, limit=2, now=T0)
-        store.delete_messages(KEY, first, now=T0)
-        fresh = post(store, 1)
+        fresh, tired, full, behind = alternate(store)
 
-        _, held = claim(store, limit=1, dead_letter=DeadLetter("dead", 3))
+        _, held = claim(store, limit=2, dead_letter=RULE)
 
-        assert ids_of(held) == second
-        assert listed(store) == second + fresh
+        assert ids_of(held) == [fresh, full]
+        assert listed(store, DEAD) == [tired]
+        assert listed(store) == [fresh, full, behind]
+
+    def test_same_claim_twice_moves_nothing_behind_it(self, store: Store) -> None:
+        alternate(store)
+        claim_id, held = claim(store, limit=2, dead_letter=RULE)
+        behind = listed(store)
+
+        _, again = claim(store, id=claim_id, limit=2, dead_letter=RULE)
+
+        assert again == held
+        assert listed(store) == behind
 
     def test_moved_messages_are_free_at_once(self, store: Store) -> None:
         ids = post(store, 2)
