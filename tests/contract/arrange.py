@@ -107,8 +107,12 @@ def post(
     delay: int = 0,
     now: float = T0,
 ) -> list[str]:
-    """Post `count` messages together and return their ids."""
-    drafts = [draft(now, ttl=ttl, delay=delay) for _ in range(count)]
+    """Post `count` messages together and return their ids in this order.
+
+    The ids of one post descend: a store that orders by ids is found out.
+    """
+    ids = sorted((message_id(now) for _ in range(count)), reverse=True)
+    drafts = [NewMessage(id, b'"body"', ttl, delay) for id in ids]
     return send(store, drafts, key, client=client, now=now)
 
 

@@ -153,6 +153,8 @@ class DelayContract:
         held = store.get_claim(KEY, claim_id, now=T0 + 1).messages
         assert ids_of(held) == ids
         assert counted(store, now=T0 + 1) == (1, 1)
+        assert listed(store, claimed=True, delayed=False, now=T0 + 1) == ids
+        assert listed(store, claimed=False, delayed=True, now=T0 + 1) == []
 
     def test_released_message_is_held_back_while_its_delay_runs(
         self, store: Store

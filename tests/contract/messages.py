@@ -209,11 +209,14 @@ class MessageContract:
     def test_marker_of_a_popped_message_skips_nothing_of_its_post(
         self, store: Store
     ) -> None:
-        ids = post(store, 5)
-        for _ in range(3):
-            store.pop_messages(KEY, 1, now=T0)
+        by_id = sorted(message_id(T0) for _ in range(7))
+        ids = [by_id[rank] for rank in (1, 3, 2, 5, 0, 6, 4)]
+        send(store, [NewMessage(id, b"1", 300) for id in ids])
+        store.pop_messages(KEY, 3, now=T0)
 
-        assert listed(store, marker=ids[2]) == ids[3:]
+        behind = [listed(store, marker=id) for id in ids[:3]]
+
+        assert behind == [ids[3:]] * 3
 
     def test_marker_of_a_deleted_message_skips_nothing_of_a_slower_clock(
         self, store: Store

@@ -203,6 +203,27 @@ def test_process_that_is_stopped_with_the_lock_does_not_stop_the_others(
     assert listed(store) == ids
 
 
+def test_damaged_file_is_told(path: str) -> None:
+    store = SqliteStore(path)
+    ids = post(store, 2000)
+    store.close()
+    file = Path(path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
+    store = SqliteStore(path)
+
+    with pytest.raises(StorageUnavailable):
+        listed(store)
+    with pytest.raises(StorageUnavailable):
+        store.delete_messages(KEY, ids, now=T0)
+    with pytest.raises(StorageUnavailable):
+        post(store)
+    with pytest.raises(StorageUnavailable):
+        store.sweep(now=T0)
+
+    store.close()
+
+
 def post_until_killed(opener: Callable[[], SqliteStore], answers: Connection) -> None:
     store = opener()
     while True:
