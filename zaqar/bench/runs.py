@@ -38,6 +38,7 @@ class OperationRun:
     rate: float = 0.0
     warmup: float = 0.0
     report: Report | None = None
+    largest_round: int = LARGEST_ROUND
     per_second: float = 0.0  # messages that were consumed, in the last round
     filled: bool = False
 
@@ -74,7 +75,7 @@ class OperationRun:
 
     def round(self, count: int) -> Outcome:
         """Post some messages, then measure taking them."""
-        count = min(max(count, self.connections * 20), LARGEST_ROUND)
+        count = min(max(count, self.connections * 20), self.largest_round)
         self.fill(count)
         roles = ((self.op, self.connections),)
         load = Load(roles, LONGEST_ROUND, budget=count, rate=self.rate)

@@ -2,6 +2,7 @@
 """Starts servers to measure on free ports of this machine, and ends them."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,20 @@ LOOPBACK = "127.0.0.1"
 START = 20.0  # seconds until a server must listen
 SPREAD = 3.0  # seconds until all of its workers must
 LISTENING = "0A"
+CONFIGURATION = """\
+[DEFAULT]
+[drivers:transport:wsgi]
+bind = {host}
+port = {port}
+[drivers:message_store:sqlite]
+uri = sqlite:///{database}
+synchronous = {synchronous}
+[server]
+engine = {engine}
+workers = {workers}
+threads = {threads}
+request_log = {request_log}
+"""
 
 
 class ServerFailed(Exception):
@@ -117,7 +132,7 @@ class Server:
 
 
 def bare_server(
-    folder: Path, *, size: int, workers: int = 2, threads: int = 8
+    folder: Path, *, size: int, workers: int = 2, threads: int = 16
 ) -> Server:
     """Return the bare application under gunicorn, not started yet."""
     port = free_port()
@@ -133,6 +148,45 @@ def bare_server(
         sockets=workers,
         environment={MESSAGE_SIZE: str(size)},
     )
+
+
+def real_server(
+    folder: Path,
+    *,
+    engine: str = "gunicorn",
+    synchronous: str = "FULL",
+    workers: int = 2,
+    threads: int = 16,
+    request_log: bool = True,
+) -> Server:
+    """Return the service itself with its store in `folder`, not started yet."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    text = CONFIGURATION.format(
+        host=LOOPBACK,
+        port=port,
+        database=folder.absolute() / "queues.db",
+        synchronous=synchronous,
+        engine=engine,
+        workers=workers,
+        threads=threads,
+        request_log=request_log,
+    )
+    configuration = folder / "zaqar.conf"
+    configuration.write_text(text)
+    return Server(
+        [program("zaqar-server"), "--config-file", str(configuration)],
+        port,
+        folder / "server.log",
+        label=f"{engine} {synchronous}",
+        sockets=workers,
+    )
+
+
+def program(name: str) -> str:
+    """Return a console script: that beside this Python, or that on the PATH."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else shutil.which(name) or name
 
 
 def without_control_socket() -> list[str]:
