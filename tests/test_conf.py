@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts of the options: defaults, where they are read from, what is refused."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zaqar import conf
+from zaqar.conf import Settings
+from zaqar.errors import ConfigurationError
+from zaqar.limits import Limits
+
+Load = Callable[..., Settings]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder without any file, and an environment without any option."""
+    for name in list(os.environ):
+        if name.startswith(("OS_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Return a function that loads the text of a file."""
+
+    def load(text: str, *arguments: str) -> Settings:
+        path = tmp_path / "some.conf"
+        path.write_text(text)
+        return conf.load(["--config-file", str(path), *arguments])
+
+    return load
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    settings = conf.load()
+
+    assert (settings.bind, settings.port) == ("127.0.0.1", 8888)
+    assert settings.synchronous == "FULL"
+    assert settings.engine == "gunicorn"
+    assert settings.limits == Limits()
+    assert not settings.admin_mode
+    assert not settings.daemon
+    assert not settings.enable_checksum
+    assert not settings.message_delete_with_claim_id
+    assert not settings.strict_patch
+
+
+def test_there_is_a_worker_for_each_processor_that_may_be_used() -> None:
+    assert conf.load().workers == len(os.sched_getaffinity(0))
+
+
+def test_the_database_stands_in_the_users_data_folder(home: Path) -> None:
+    assert conf.load().database == f"{home}/.local/share/zaqar/zaqar.db"
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("sqlite:////var/lib/zaqar/zaqar.db", "/var/lib/zaqar/zaqar.db"),
+        ("sqlite:///zaqar.db", "{cwd}/zaqar.db"),
+        ("sqlite:///data/../zaqar.db", "{cwd}/zaqar.db"),
+    ],
+)
+def test_uri_names_a_file(uri: str, path: str) -> None:
+    assert conf.sqlite_path(uri) == path.format(cwd=os.getcwd())
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "zaqar.db",
+        "/var/lib/zaqar.db",
+        "sqlite:zaqar.db",
+        "sqlite://zaqar.db",
+        "sqlite:///",
+        "sqlite:////var/lib/",
+        "mysql:///zaqar",
+    ],
+)
+def test_another_uri_is_refused_with_the_forms_that_work(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="sqlite:///relative/path"):
+        conf.sqlite_path(uri)
+
+
+def test_a_file_is_read(load: Load) -> None:
+    settings = load(
+        """
+        [DEFAULT]
+        admin_mode = true
+        enable_checksum = true
+        [drivers:transport:wsgi]
+        bind = ::1
+        port = 9999
+        [drivers:message_store:sqlite]
+        uri = sqlite:////var/lib/zaqar/zaqar.db
+        synchronous = NORMAL
+        [server]
+        engine = granian
+        workers = 3
+        threads = 5
+        graceful_timeout = 7
+        sweep_interval = 0.5
+        request_log = false
+        [transport]
+        max_claim_ttl = 600
+        client_id_uuid_safe = off
+        strict_patch = true
+        message_delete_with_claim_id = true
+        """.replace("        ", "")
+    )
+
+    assert settings.admin_mode
+    assert settings.enable_checksum
+    assert (settings.bind, settings.port) == ("::1", 9999)
+    assert settings.database == "/var/lib/zaqar/zaqar.db"
+    assert settings.synchronous == "NORMAL"
+    assert settings.engine == "granian"
+    assert (settings.workers, settings.threads) == (3, 5)
+    assert (settings.graceful_timeout, settings.sweep_interval) == (7, 0.5)
+    assert not settings.request_log
+    assert settings.limits.max_claim_ttl == 600
+    assert settings.limits.client_id_uuid_safe == "off"
+    assert settings.strict_patch
+    assert settings.message_delete_with_claim_id
+
+
+@pytest.mark.parametrize("folder", [".zaqar", "."])
+def test_a_file_in_the_home_folder_is_found(home: Path, folder: str) -> None:
+    (home / folder).mkdir(exist_ok=True)
+    (home / folder / "zaqar.conf").write_text("[server]\nworkers = 4\n")
+
+    assert conf.load().workers == 4
+
+
+def test_config_file_overrides_the_search(home: Path, load: Load) -> None:
+    (home / "zaqar.conf").write_text("[server]\nworkers = 4\nthreads = 4\n")
+
+    settings = load("[server]\nworkers = 5\n")
+
+    assert (settings.workers, settings.threads) == (5, 16)
+
+
+def test_config_dir_is_read_after_the_files(home: Path, load: Load) -> None:
+    (home / "conf.d").mkdir()
+    (home / "conf.d/10-workers.conf").write_text("[server]\nworkers = 6\n")
+
+    settings = load(
+        "[server]\nworkers = 5\nthreads = 5\n", "--config-dir", str(home / "conf.d")
+    )
+
+    assert (settings.workers, settings.threads) == (6, 5)
+
+
+def test_the_environment_wins_over_files(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OS_SERVER__WORKERS", "7")
+    monkeypatch.setenv("OS_DRIVERS:TRANSPORT:WSGI__PORT", "7777")
+
+    settings = load("[server]\nworkers = 5\n")
+
+    assert (settings.workers, settings.port) == (7, 7777)
+
+
+@pytest.mark.parametrize("option", ["admin_mode", "daemon"])
+def test_switches_of_the_command_line(option: str) -> None:
+    assert getattr(conf.load([f"--{option}"]), option)
+
+
+def test_the_old_name_of_the_message_store_is_understood(load: Load) -> None:
+    load("[drivers]\nstorage = sqlite\n")
+
+    with pytest.raises(ConfigurationError, match=r"\[drivers\] message_store = redis"):
+        load("[drivers]\nstorage = redis\n")
+
+
+@pytest.mark.parametrize(
+    ("group", "line", "told"),
+    [
+        ("DEFAULT", "pooling = true", r"\[DEFAULT\] pooling = True"),
+        ("DEFAULT", "sharding = true", r"\[DEFAULT\] pooling = True"),
+        ("DEFAULT", "auth_strategy = keystone", r"\[DEFAULT\] auth_strategy"),
+        (
+            "DEFAULT",
+            "enable_deprecated_api_versions = 1.1",
+            "enable_deprecated_api_versions",
+        ),
+        ("drivers", "transport = websocket", r"\[drivers\] transport = websocket"),
+        ("drivers", "message_store = mongodb", "sqlite"),
+        ("drivers", "message_store = mongodb.fifo", "sqlite"),
+        ("drivers", "message_store = redis", "sqlite"),
+        ("drivers", "message_store = swift", "sqlite"),
+        ("drivers", "management_store = mongodb", "sqlite"),
+        ("drivers", "management_store = redis", "sqlite"),
+        ("drivers", "management_store = sqlalchemy", "sqlite"),
+        *(
+            ("storage", f"{noun}_pipeline = zaqar.x", rf"\[storage\] {noun}_pipeline")
+            for noun in ("queue", "message", "claim", "subscription", "topic")
+        ),
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(
+    load: Load, group: str, line: str, told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        load(f"[{group}]\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("group", "line", "told"),
+    [
+        ("drivers", "message_store = rediss", "sqlite, mongodb"),
+        ("server", "engine = uwsgi", "gunicorn, granian"),
+        ("server", "workers = many", "workers"),
+        ("server", "workers = -1", "workers"),
+        ("server", "threads = 0", "threads"),
+        ("server", "sweep_interval = 0", "sweep_interval"),
+        ("server", "request_log = perhaps", "request_log"),
+        ("drivers:message_store:sqlite", "synchronous = OFF", "FULL, NORMAL"),
+        ("drivers:message_store:sqlite", "uri = zaqar.db", "sqlite:///"),
+        ("drivers:transport:wsgi", "port = 70000", "port"),
+        ("drivers:transport:wsgi", "bind = a b", "bind"),
+        ("transport", "client_id_uuid_safe = on", "strict, off"),
+        ("transport", "max_messages_per_page = 0", "max_messages_per_page"),
+        *(
+            ("transport", f"max_{noun} = 1\ndefault_{noun} = 2", f"max_{noun} = 1")
+            for noun in ("message_ttl", "message_delay", "claim_ttl", "claim_grace")
+        ),
+        ("server", "no assignment", "no assignment"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_by_name(
+    load: Load, group: str, line: str, told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        load(f"[{group}]\n{line}\n")
+
+
+def test_a_file_that_is_not_there_is_refused_by_name() -> None:
+    with pytest.raises(ConfigurationError, match=r"absent\.conf"):
+        conf.load(["--config-file", "absent.conf"])

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts of the policy: defaults, overrides, and who counts as an administrator."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zaqar import conf
+from zaqar.errors import NotAuthorized
+from zaqar.model import Context
+from zaqar.policy import OPEN, RULES, Policy, list_rules
+
+MEMBER = Context("p1", "c" * 32, ("member",))
+ADMIN = Context("p1", "c" * 32, ("member", "admin"))
+NOBODY = Context("p1", "c" * 32)
+
+MakePolicy = Callable[..., Policy]
+
+
+@pytest.fixture
+def make_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePolicy:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def make(**rules: str) -> Policy:
+        policy = tmp_path / "policy.yaml"
+        # JSON is YAML.
+        policy.write_text(
+            json.dumps({name.replace("__", ":"): rule for name, rule in rules.items()})
+        )
+        config = tmp_path / "zaqar.conf"
+        config.write_text(f"[oslo_policy]\npolicy_file = {policy}\n")
+        return Policy(conf.load(["--config-file", str(config)]).config)
+
+    return make
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if RULES[rule] == OPEN])
+def test_tenants_may_use_queues_messages_and_claims(
+    make_policy: MakePolicy, rule: str
+) -> None:
+    make_policy().check(rule, NOBODY)
+
+
+def test_health_is_for_administrators(make_policy: MakePolicy) -> None:
+    policy = make_policy()
+
+    policy.check("health:get", ADMIN)
+    for context in (MEMBER, NOBODY):
+        with pytest.raises(NotAuthorized, match="health:get"):
+            policy.check("health:get", context)
+
+
+def test_a_rule_of_the_file_overrides_the_default(make_policy: MakePolicy) -> None:
+    policy = make_policy(queues__create="role:creator", health__get="")
+
+    policy.check("health:get", NOBODY)
+    policy.check("queues:create", Context("p1", "c" * 32, ("creator",)))
+    with pytest.raises(NotAuthorized, match="queues:create"):
+        policy.check("queues:create", MEMBER)
+
+
+def test_a_rule_may_refuse_everybody(make_policy: MakePolicy) -> None:
+    with pytest.raises(NotAuthorized):
+        make_policy(messages__create="!").check("messages:create", ADMIN)
+
+
+def test_a_rule_may_name_another(make_policy: MakePolicy) -> None:
+    policy = make_policy(queues__delete="rule:context_is_admin")
+
+    policy.check("queues:delete", ADMIN)
+    with pytest.raises(NotAuthorized):
+        policy.check("queues:delete", MEMBER)
+
+
+def test_rules_are_listed_once() -> None:
+    names = [rule.name for rule in list_rules()]
+
+    assert len(names) == len(set(names))
+    assert set(RULES) < set(names)

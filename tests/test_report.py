@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts of what the server says at its start."""
+
+import shlex
+
+import msgspec
+import pytest
+
+from zaqar import __version__
+from zaqar.conf import Settings
+from zaqar.limits import Limits
+from zaqar.server.report import base_url, curl, start_report, warnings
+
+SETTINGS = Settings(
+    bind="127.0.0.1",
+    port=8888,
+    database="/var/lib/zaqar/zaqar.db",
+    synchronous="FULL",
+    engine="gunicorn",
+    workers=2,
+    threads=16,
+    graceful_timeout=30,
+    sweep_interval=5.0,
+    request_log=True,
+    admin_mode=False,
+    daemon=False,
+    enable_checksum=False,
+    message_delete_with_claim_id=False,
+    strict_patch=False,
+    limits=Limits(),
+    config=None,
+)
+
+
+def with_(**changes: object) -> Settings:
+    return msgspec.structs.replace(SETTINGS, **changes)
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        __version__,
+        "http://127.0.0.1:8888",
+        "sqlite, /var/lib/zaqar/zaqar.db",
+        "synchronous=FULL: an answered message survives a power cut",
+        "authentication  none",
+        "gunicorn, 2 workers of 16 threads",
+        "admin mode      off",
+        "every user of this machine can be every tenant",
+    ],
+)
+def test_report_tells(fact: str) -> None:
+    assert fact in start_report(SETTINGS)
+
+
+def test_report_ends_with_the_curl_on_lines_of_its_own() -> None:
+    assert start_report(SETTINGS).endswith(f"\n\n{curl(base_url(SETTINGS))}\n")
+
+
+@pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8888"),
+        ("0.0.0.0", "http://127.0.0.1:8888"),
+        ("::", "http://[::1]:8888"),
+        ("::1", "http://[::1]:8888"),
+        ("queues.example.org", "http://queues.example.org:8888"),
+    ],
+)
+def test_base_url_reaches_the_server_from_its_own_machine(bind: str, url: str) -> None:
+    assert base_url(with_(bind=bind)) == url
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_is_open_to_users_of_the_machine_only(bind: str) -> None:
+    assert warnings(with_(bind=bind)) == [
+        "no authentication: every user of this machine can be every tenant"
+    ]
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1", "queues.example.org"])
+def test_any_other_address_is_warned_of(bind: str) -> None:
+    assert f"{bind} is reachable from other machines" in warnings(with_(bind=bind))[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"synchronous": "NORMAL"}, "a power cut may lose the last messages"),
+        ({"admin_mode": True}, "admin mode is on"),
+    ],
+)
+def test_unsafe_settings_are_warned_of(
+    changes: dict[str, object], warning: str
+) -> None:
+    report = start_report(with_(**changes))
+
+    assert f"warning         {warning}" in report
+    assert warning not in start_report(SETTINGS)
+
+
+def test_normal_durability_is_not_promised_as_full() -> None:
+    report = start_report(with_(synchronous="NORMAL"))
+
+    assert "synchronous=NORMAL: an answered message survives a killed process" in report
+
+
+def test_the_curl_is_one_command_for_a_shell() -> None:
+    words = shlex.split(curl("http://127.0.0.1:8888"))
+
+    assert words[:3] == [
+        "curl",
+        "-i",
+        "http://127.0.0.1:8888/v2/queues/demo/messages",
+    ]
+    assert words[-1] == '{"messages": [{"body": "hello", "ttl": 300}]}'
