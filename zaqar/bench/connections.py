@@ -12,7 +12,9 @@ from zaqar.bench.replies import LOST, ProtocolError, Reply, ReplyReader
 from zaqar.bench.requests import Target
 from zaqar.bench.scripts import Script
 
-CHUNK = 262144
+# PERF: a buffer of 256 KiB for each recv costs 118 us of processor time a request, one
+# of 16 KiB 81 us (medians of three runs in turns, busy machine, 8 connections).
+CHUNK = 16384
 FIRST_BACKOFF = 0.02
 LONGEST_BACKOFF = 1.0
 

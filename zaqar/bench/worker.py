@@ -23,6 +23,7 @@ from zaqar.bench.scripts import SCRIPTS, Desk, Seat, Wish, Work
 from zaqar.bench.tally import Tally, Window
 
 SECOND = 1_000_000_000
+EVENTS = 64  # of one call of epoll
 PATROL = SECOND // 4  # how often the loop looks for requests that take too long
 
 
@@ -116,7 +117,7 @@ class Worker:
         poll = self.epoll.poll
         by_fd = self.by_fd
         while self.active and not self.abandoned:
-            events = poll(self.patience())
+            events = poll(self.patience(), EVENTS)
             now = monotonic_ns()
             for fd, mask in events:
                 line = by_fd.get(fd)
