@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hypothesis strategies for request documents: mostly right, often wrong in one place.
+
+A wrong value is taken from the same small set everywhere, so that each field meets each
+kind of wrong.
+"""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+Json = st.SearchStrategy[Any]
+
+NAMES = ["q", "a.b", "A_-0", "x" * 64]
+
+texts = st.text(max_size=8) | st.sampled_from(["", "é", "\u0000", "🐟", "x" * 70])
+integers = st.sampled_from(
+    [
+        *(-(2**63), -1, 0, 1, 2, 20, 21, 59, 60, 61, 500, 900, 901, 43200, 43201),
+        *(262144, 262145, 1209600, 1209601, 2**63 - 1),
+    ]
+)
+scalars = st.none() | st.booleans() | integers | texts | st.sampled_from([60.0, 1.5])
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def often(right: Json, wrong: Json = values) -> Json:
+    """Return a strategy that is right nine times out of ten."""
+    return st.integers(0, 9).flatmap(lambda n: wrong if n == 9 else right)
+
+
+def objects(required: dict[str, Json], optional: dict[str, Json]) -> Json:
+    """Return objects with these fields, now and then with another or one less."""
+    right = st.fixed_dictionaries(required, optional=optional)
+    more = st.dictionaries(texts, values, max_size=2)
+    mixed = st.builds(lambda other, own: {**other, **own}, more, right)
+    less = right.map(lambda own: dict(list(own.items())[1:]))
+    return often(right | mixed, less | values)
+
+
+ttls = often(st.sampled_from([60, 61, 500, 43200]))
+names = often(st.sampled_from(NAMES))
+policies = objects(
+    {},
+    {
+        "retries_with_no_delay": often(st.integers(0, 3)),
+        "minimum_delay_retries": often(st.integers(0, 3)),
+        "minimum_delay": often(st.integers(0, 25)),
+        "maximum_delay": often(st.integers(10, 40)),
+        "maximum_delay_retries": often(st.integers(0, 3)),
+        "retry_backoff_function": often(st.sampled_from(["linear", "geometric"])),
+        "ignore_subscription_override": often(st.booleans()),
+    },
+)
+metadata = objects(
+    {},
+    {
+        "a": values,
+        "_max_messages_post_size": often(st.sampled_from([200, 262144, None])),
+        "_default_message_ttl": ttls,
+        "_default_message_delay": often(st.sampled_from([0, 0, 1, 900, None])),
+        "_dead_letter_queue": names,
+        "_dead_letter_queue_messages_ttl": ttls,
+        "_max_claim_count": often(st.integers(1, 3)),
+        "_enable_encrypt_messages": often(st.just(False), st.booleans() | values),
+        "_flavor": often(texts),
+        "_retry_policy": policies,
+    },
+)
+messages = objects({"body": values}, {"ttl": ttls, "delay": often(st.integers(0, 900))})
+posts = objects({"messages": often(st.lists(messages, min_size=1, max_size=3))}, {})
+claims = objects(
+    {}, {"ttl": ttls, "grace": ttls, "limit": often(st.integers(1, 20) | st.none())}
+)
+purges = objects(
+    {
+        "resource_types": often(
+            st.lists(often(st.sampled_from(["messages", "subscriptions"])), max_size=3)
+        )
+    },
+    {},
+)
+paths = often(
+    st.sampled_from(
+        ["/metadata/a", "/Metadata/b", "/metadata/a~1b~0", "/metadata/_flavor"]
+    ),
+    values | st.sampled_from(["/metadata", "/metadata/", "/meta/a", "/metadata/a~2"]),
+)
+operations = objects(
+    {
+        "op": often(st.sampled_from(["add", "add", "remove", "replace"])),
+        "path": paths,
+        "value": values,
+    },
+    {},
+)
+patches = often(st.lists(operations, max_size=3))

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random sequences of requests, most of them nearly right.
+
+Whatever is sent: no 5xx, errors are JSON with a title and mostly a description, every
+answer is as documented, and a request that is refused changes nothing.
+Ids that earlier requests of a sequence brought are used by later ones, so that a good
+part of the requests gets as far as the store.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.api import documents as drawn
+from tests.api.conformance import CheckedApi, document
+from tests.api.wire import PATCH_TYPE, Answer, quoted
+from tests.servers import Server
+
+SEQUENCES = 60
+LENGTH = 12
+
+QUEUES = ["q", "a.b", "A_-0"]
+FAR_ENOUGH = 0.3
+
+raws = (
+    st.binary(max_size=20)
+    | drawn.values.map(lambda value: json.dumps(value).encode())
+    | st.sampled_from([b"", b"{", b"[]", b"null", b'{"a": NaN}', b"[" * 2000])
+)
+odd_texts = st.sampled_from(
+    [
+        "",
+        "x",
+        "0",
+        "-1",
+        "21",
+        "1e3",
+        "true",
+        "TRUE",
+        "\x00",
+        "é",
+        "%",
+        "a,b",
+        "x" * 300,
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A route with what may be sent to it."""
+
+    method: str
+    path: str
+    body: drawn.Json = field(default_factory=st.none)
+    query: dict[str, drawn.Json] = field(default_factory=dict)
+    kind: str = "application/json"
+
+
+flags = drawn.often(st.sampled_from(["true", "false", "1"]), odd_texts)
+limits = drawn.often(st.integers(1, 20).map(str), odd_texts)
+pages = {"limit": limits, "marker": st.sampled_from(["{marker}", "q", "{message}"])}
+ids = st.sampled_from(["{message}", "{message},{other}", "{other},{message},bogus"])
+
+SHAPES = [
+    Shape(
+        "GET",
+        "/v2/queues",
+        query={**pages, "detailed": flags, "name": odd_texts, "with_count": flags}
+        | {"a": odd_texts},
+    ),
+    Shape("GET", "/v2/queues/{queue}"),
+    Shape("HEAD", "/v2/queues/{queue}"),
+    Shape("PUT", "/v2/queues/{queue}", drawn.metadata),
+    Shape("PATCH", "/v2/queues/{queue}", drawn.patches, kind=PATCH_TYPE),
+    Shape("DELETE", "/v2/queues/{queue}"),
+    Shape("GET", "/v2/queues/{queue}/stats"),
+    Shape("POST", "/v2/queues/{queue}/purge", drawn.purges),
+    *[Shape("POST", "/v2/queues/{queue}/messages", drawn.posts)] * 4,
+    Shape(
+        "GET",
+        "/v2/queues/{queue}/messages",
+        query={**pages, "echo": flags, "include_claimed": flags}
+        | {"include_delayed": flags},
+    ),
+    Shape("GET", "/v2/queues/{queue}/messages", query={"ids": ids}),
+    Shape("DELETE", "/v2/queues/{queue}/messages", query={"ids": ids}),
+    Shape("DELETE", "/v2/queues/{queue}/messages", query={"pop": limits}),
+    Shape("GET", "/v2/queues/{queue}/messages/{message}"),
+    Shape(
+        "DELETE",
+        "/v2/queues/{queue}/messages/{message}",
+        query={"claim_id": st.sampled_from(["{claim}", "{claim}", "bogus"])},
+    ),
+    *[Shape("POST", "/v2/queues/{queue}/claims", drawn.claims, {"limit": limits})] * 2,
+    Shape("GET", "/v2/queues/{queue}/claims/{claim}"),
+    Shape("PATCH", "/v2/queues/{queue}/claims/{claim}", drawn.claims),
+    Shape("DELETE", "/v2/queues/{queue}/claims/{claim}"),
+    Shape("GET", "/v2/ping"),
+    Shape("GET", "/"),
+    Shape("GET", "/v2/"),
+]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request of a sequence; ids are still names in braces."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    raw: bytes | None
+    headers: dict[str, str | None]
+    queue: str
+    number: int
+
+
+header_changes = drawn.often(
+    st.just({}),
+    st.sampled_from(
+        [
+            {"Client-ID": None},
+            {"Client-ID": "x"},
+            {"X-Project-ID": None},
+            {"X-Project-ID": ""},
+            {"Accept": "application/xml"},
+            {"Accept": "text/html"},
+            {"Content-Type": "application/x-www-form-urlencoded"},
+            {"Content-Type": "text/plain"},
+            {"URL-Signature": "x"},
+            {"X-Roles": "admin"},
+        ]
+    ),
+)
+queue_names = drawn.often(
+    st.sampled_from(QUEUES),
+    st.sampled_from(["..", "a b", "é", "x" * 65, "a/b", "\x00"]),
+)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Sent:
+    shape = draw(st.sampled_from(SHAPES))
+    query = draw(st.fixed_dictionaries({}, optional=shape.query))
+    if "ids" in shape.query or "pop" in shape.query:
+        query = draw(st.fixed_dictionaries(shape.query))
+    broken = draw(drawn.often(st.just(False), st.just(True)))
+    method = draw(
+        drawn.often(st.just(shape.method), st.sampled_from(["POST", "PUT", "DELETE"]))
+    )
+    return Sent(
+        method=method,
+        path=shape.path,
+        query=query,
+        body=draw(shape.body),
+        raw=draw(raws) if broken else None,
+        headers={"Content-Type": shape.kind, **draw(header_changes)},
+        queue=draw(queue_names),
+        number=draw(st.integers(0, 5)),
+    )
+
+
+class Run:
+    """One sequence in one new project."""
+
+    def __init__(self, api: CheckedApi, outcomes: Counter[str]) -> None:
+        self.api = api
+        self.outcomes = outcomes
+        self.known: dict[str, list[str]] = {"message": [], "claim": [], "marker": []}
+        self.stored = self.snapshot()
+
+    def send(self, sent: Sent) -> None:
+        answer = self.api.request(
+            sent.method,
+            self.fill(sent.path, sent),
+            raw=self.body(sent),
+            headers=sent.headers,
+            **{name: self.fill(value, sent) for name, value in sent.query.items()},
+        )
+        self.outcomes[outcome(answer)] += 1
+        self.check(sent, answer)
+        self.learn(answer)
+
+    def body(self, sent: Sent) -> bytes | None:
+        if sent.raw is not None:
+            return sent.raw
+        return None if sent.body is None else json.dumps(sent.body).encode()
+
+    def fill(self, text: str, sent: Sent) -> str:
+        other = {"{other}": self.pick("message", sent.number + 1)}
+        names = {f"{{{name}}}": self.pick(name, sent.number) for name in self.known}
+        for name, value in (names | other | {"{queue}": quoted(sent.queue)}).items():
+            text = text.replace(name, value)
+        return text
+
+    def pick(self, name: str, number: int) -> str:
+        known = self.known[name]
+        return known[-1 - number % len(known)] if known else f"no-{name}"
+
+    def learn(self, answer: Answer) -> None:
+        found = answer.json if answer.status in (200, 201) and answer.body else {}
+        if "resources" in found and answer.status == 201:
+            self.known["message"] += answer.ids
+        elif found.get("links"):
+            self.known["marker"].append(answer.next.rpartition("marker=")[2])
+        if "/claims/" in answer.headers.get("Location", ""):
+            self.known["claim"].append(answer.claim)
+
+    def check(self, sent: Sent, answer: Answer) -> None:
+        assert answer.status < 500, (sent, answer)
+        if answer.status >= 400 and answer.body and answer.status != 406:
+            assert_error_form(sent, answer)
+        if sent.method in ("GET", "HEAD"):
+            return
+        stored = self.snapshot()
+        if answer.status >= 400:
+            assert stored == self.stored, (sent, answer)
+        self.stored = stored
+
+    def snapshot(self) -> Any:
+        """Return what the project holds, without ages."""
+        queues = self.api.get("/v2/queues", detailed="true", limit=20).json["queues"]
+        return [(queue, self.contents(queue["href"])) for queue in queues]
+
+    def contents(self, path: str) -> Any:
+        query = {"echo": "true", "include_claimed": "true", "include_delayed": "true"}
+        shown = self.api.get(f"{path}/messages", limit=20, **query).json["messages"]
+        return [(each["href"], each["ttl"], each["body"]) for each in shown]
+
+
+def assert_error_form(sent: Sent, answer: Answer) -> None:
+    if answer.headers.get_content_type().endswith("/xml"):
+        assert b"<title>" in answer.body
+        return
+    error = answer.json
+    assert error["title"], (sent, answer)
+    if answer.status not in (404, 405):
+        assert error["description"], (sent, answer)
+
+
+def outcome(answer: Answer) -> str:
+    """Say how far the request got: to the store, or where it was refused."""
+    if answer.status in (200, 201, 204) and answer.headers.get("Allow") is None:
+        return "store"
+    if answer.status == 404 and answer.body and b"404 Not Found" not in answer.body:
+        return "store"
+    if answer.status in (403, 409) or b"Unable to delete" in answer.body:
+        return "store"
+    return str(answer.status)
+
+
+def test_nothing_that_is_sent_breaks_the_service(server: Server) -> None:
+    outcomes: Counter[str] = Counter()
+
+    @settings(max_examples=SEQUENCES, database=None)
+    @given(sequence=st.lists(requests(), min_size=LENGTH, max_size=LENGTH))
+    def fuzz(sequence: list[Sent]) -> None:
+        run = Run(CheckedApi(server.address), outcomes)
+        for sent in sequence:
+            run.send(sent)
+
+    fuzz()
+
+    total = outcomes.total()
+    assert total >= SEQUENCES * LENGTH
+    assert outcomes["store"] > FAR_ENOUGH * total, outcomes
+    assert outcomes["400"] > 0.05 * total, outcomes
+
+
+def test_every_documented_operation_is_fuzzed_but_for_the_constant_ones() -> None:
+    fuzzed = {(shape.method, shape.path.count("/")) for shape in SHAPES}
+    constant = {"/v2", "/v2/health", "/healthz", "/readyz"}
+
+    for path, item in document()["paths"].items():
+        for method in {"get", "put", "post", "patch", "delete"} & set(item):
+            if path not in constant:
+                assert (method.upper(), path.count("/")) in fuzzed, (method, path)

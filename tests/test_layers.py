@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imports point one way: transport, operations, storage, then model and errors."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "zaqar"
+
+# What each layer must not import; the longest name that fits a module rules.
+# Modules at the top of the tree that are not named may be used by every layer and use
+# none.
+ABOVE_STORAGE = ["zaqar.operations", "zaqar.transport", "zaqar.service"]
+ENTRIES = ["zaqar.cli", "zaqar.server", "zaqar.bench"]
+HTTP = ["falcon", "gunicorn", "granian", "wsgiref", "http"]
+FORBIDDEN: dict[str, list[str]] = {
+    "zaqar": [*ABOVE_STORAGE, "zaqar.storage", *ENTRIES, *HTTP, "sqlite3"],
+    "zaqar.storage": [*ABOVE_STORAGE, *ENTRIES, *HTTP, "oslo_config", "oslo_policy"],
+    "zaqar.operations": ["zaqar.transport", *ENTRIES, *HTTP, "sqlite3", "oslo_config"],
+    "zaqar.service": ["zaqar.transport", *ENTRIES, *HTTP, "sqlite3"],
+    "zaqar.transport": [*ENTRIES, "sqlite3"],
+    # The WSGI entry point: what servers load, above everything that it serves.
+    "zaqar.transport.wsgi.app": ["zaqar.cli", "zaqar.bench", "sqlite3"],
+    "zaqar.server": ["zaqar.cli", "zaqar.bench", "sqlite3"],
+    "zaqar.cli": ["zaqar.bench", "sqlite3"],
+    # The load tool is a client: it knows nothing of what it measures.
+    "zaqar.bench": [*ABOVE_STORAGE, "zaqar.storage", "zaqar.server", "zaqar.cli"],
+}
+
+
+def modules() -> dict[str, Path]:
+    names = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        names[".".join(parts).removesuffix(".__init__")] = path
+    return names
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """Return the full names that a module imports, wherever in its text."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base]).rstrip(".")
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def is_below(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def layer_of(name: str) -> str:
+    return max((layer for layer in FORBIDDEN if is_below(name, layer)), key=len)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_module_imports_nothing_from_above(name: str) -> None:
+    forbidden = FORBIDDEN[layer_of(name)]
+
+    wrong = {
+        imported
+        for imported in imports(name, modules()[name])
+        if any(is_below(imported, each) for each in forbidden)
+    }
+
+    assert not wrong, f"{name} ({layer_of(name)}) must not import {sorted(wrong)}"
+
+
+def test_nothing_imports_the_entry_points_of_the_service() -> None:
+    entry = "zaqar.transport.wsgi.app"
+
+    importing = {
+        name
+        for name, path in modules().items()
+        if entry in set(imports(name, path)) and layer_of(name) != "zaqar.server"
+    }
+
+    assert not importing
+
+
+def test_a_store_is_chosen_in_one_place_only() -> None:
+    choosing = {
+        name
+        for name, path in modules().items()
+        if not is_below(name, "zaqar.storage")
+        for imported in imports(name, path)
+        if is_below(imported, "zaqar.storage.sqlite")
+    }
+
+    assert len(choosing) <= 1, choosing
+
+
+def test_relative_imports_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("from . import a\nfrom ..b import c\nimport d.e\n")
+
+    found = set(imports("zaqar.x.module", path))
+
+    assert {"zaqar.x.a", "zaqar.b.c", "d.e"} <= found
+
+
+def test_packages_are_at_most_three_levels_deep() -> None:
+    deep = {name for name in modules() if name.count(".") > 4}
+
+    assert not deep
