@@ -135,7 +135,7 @@ def test_errors_are_counted_by_status_and_shown(capsys, broken):
 def test_a_rate_is_kept_to(capsys, service):
     part = bench(capsys, url(service), "--op", "post", "--rate", "100")["service"]
 
-    assert part["operations"]["post"]["requests"] <= 35
+    assert part["operations"]["post"]["requests"] <= 45
 
 
 def test_the_queues_of_a_run_are_removed_unless_kept(capsys, broken):
@@ -216,12 +216,11 @@ def test_a_server_that_dies_ends_in_counted_errors(capsys, broken):
         os.killpg(server.process.pid, signal.SIGKILL)
         out, err = process.communicate(timeout=20)
 
-    assert process.returncode in (0, 1), err
-    if process.returncode:
-        assert "zaqar-bench: GET" in err
-    else:
-        errors = json.loads(out)["service"]["errors"]
-        assert any("no connection" in name for name in errors)
+    assert process.returncode == 0
+    assert "messages not checked" in err
+    found = json.loads(out)["service"]
+    assert found["messages"] is None
+    assert any("no connection" in name for name in found["errors"])
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,13 @@ class Queues:
         """Note in the ledger which messages of the run are still in the queues."""
         for name in self.names:
             for page in self._pages(self.caller.queue_path(name)):
-                for message in page.messages:
-                    stamp = stamps.read_stamp(message.body.stamp)
+                try:
+                    found = [
+                        stamps.read_stamp(each.body.stamp) for each in page.messages
+                    ]
+                except ValueError as error:
+                    raise Refused(f"a strange message in {name}: {error}") from error
+                for stamp in found:
                     if stamp.run == run:
                         ledger.left.add(stamp.producer, stamp.number)
 
@@ -51,8 +56,11 @@ class Queues:
                 status, body = client.call("GET", path)
                 if status != 200:
                     raise Refused(f"GET {path} answered {status}")
-                page = msgspec.json.decode(body, type=Listing)
-                if not page.messages:
+                try:
+                    page = msgspec.json.decode(body, type=Listing)
+                except msgspec.MsgspecError as error:
+                    raise Refused(f"GET {path}: unreadable answer: {error}") from error
+                if not page.messages or not page.links:
                     return
                 yield page
                 path = page.links[0].href

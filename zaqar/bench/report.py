@@ -198,7 +198,7 @@ def client_warning(client: Document) -> str:
 def message_lines(verdict: Document | None) -> list[str]:
     """Return the verdict on lost and duplicated messages."""
     if verdict is None:
-        return ["messages: not checked (nobody consumed, or the run was broken off)"]
+        return ["messages: not checked (that needs consumers, and a run to its end)"]
     line = (
         f"messages: {verdict['acknowledged']} acknowledged, {verdict['lost']} lost,"
         f" {verdict['duplicated']} duplicated, {verdict['left']} left in the queues"
