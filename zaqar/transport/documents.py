@@ -156,7 +156,7 @@ class PoppedDocument(msgspec.Struct):
 
 def age(created: float, now: float) -> int:
     """Return whole seconds since `created`; 0 where clocks differ."""
-    return max(0, int(now - created))
+    return int(now - created) if now > created else 0
 
 
 def message(shown: Message, messages_path: str, now: float) -> MessageDocument:
@@ -178,6 +178,7 @@ def message(shown: Message, messages_path: str, now: float) -> MessageDocument:
 def messages(
     shown: Iterable[Message], messages_path: str, now: float
 ) -> list[MessageDocument]:
+    """Return the documents of several messages."""
     return [message(item, messages_path, now) for item in shown]
 
 

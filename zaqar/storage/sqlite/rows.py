@@ -108,13 +108,21 @@ def decode(row: tuple[str, str, str, int]) -> Queue:
     return Queue(name, msgspec.json.decode(document), revision, bool(delays))
 
 
-def settle(connection: sqlite3.Connection, row: Row, now: float) -> bool:
-    """Settle the queue up to `now`; False if a chunk was done and more is left."""
+class Settled(NamedTuple):
+    """What a chunk of settling did: messages and claims collected, and whether that
+    was all."""
+
+    collected: int
+    done: bool
+
+
+def settle(connection: sqlite3.Connection, row: Row, now: float) -> Settled:
+    """Settle a chunk of what the queue's time has changed up to `now`."""
     expired = connection.execute(DROP_EXPIRED, (row.number, now, CHUNK)).fetchall()
     done = len(expired) < CHUNK
-    freed = 0
+    claims = freed = 0
     if done:
-        freed, done = _end_claims(connection, row, now)
+        claims, freed, done = _end_claims(connection, row, now)
     if done:
         shown = connection.execute(SHOW_DELAYED, (row.number, now, CHUNK)).rowcount
         done = shown < CHUNK
@@ -122,20 +130,20 @@ def settle(connection: sqlite3.Connection, row: Row, now: float) -> bool:
     connection.execute(COUNT, (-len(expired), -held - freed, row.number))
     if done:
         connection.execute(WAKE_AGAIN, (row.number,))
-    return done
+    return Settled(len(expired) + claims, done)
 
 
 def _end_claims(
     connection: sqlite3.Connection, row: Row, now: float
-) -> tuple[int, bool]:
-    """Free the messages of expired claims; how many, and whether that was all."""
+) -> tuple[int, int, bool]:
+    """End expired claims; how many, how many messages that freed, and if it was all."""
     freed = 0
     claims = connection.execute(EXPIRED_CLAIMS, (row.number, now, CHUNK)).fetchall()
-    for (claim,) in claims:
+    for ended, (claim,) in enumerate(claims, start=1):
         freed += free_claim(connection, row, claim)
         if freed >= CHUNK:
-            return freed, False
-    return freed, len(claims) < CHUNK
+            return ended, freed, False
+    return len(claims), freed, len(claims) < CHUNK
 
 
 def free_claim(connection: sqlite3.Connection, row: Row, claim: str) -> int:

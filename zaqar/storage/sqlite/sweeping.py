@@ -13,14 +13,14 @@ DUE = """
 
 
 def settle_due(connection: sqlite3.Connection, now: float) -> int | None:
-    """Settle some queues; how many changes that made, or None if none was due."""
+    """Settle some queues; how much was collected, or None if none was due."""
     due = connection.execute(DUE, (now,)).fetchall()
-    before = connection.total_changes
+    collected = 0
     for row in map(Row._make, due):
-        rows.settle(connection, row, now)
-        if connection.total_changes - before > rows.CHUNK:
+        collected += rows.settle(connection, row, now).collected
+        if collected >= rows.CHUNK:
             break
-    return connection.total_changes - before if due else None
+    return collected if due else None
 
 
 def drop_garbage(connection: sqlite3.Connection) -> int | None:

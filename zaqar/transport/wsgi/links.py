@@ -2,7 +2,8 @@
 """Links to the next page of a list."""
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
+
+from falcon.uri import encode_value
 
 
 def next_link(
@@ -14,10 +15,9 @@ def next_link(
     """
     if marker is None:
         return []
-    given = {
-        name: str(value).lower() if isinstance(value, bool) else value
-        for name, value in parameters.items()
-        if value is not None
-    }
-    href = f"{path}?{urlencode({**given, 'marker': marker})}"
+    href = f"{path}?marker={encode_value(marker)}"
+    for name, value in parameters.items():
+        if value is not None:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            href = f"{href}&{encode_value(name)}={encode_value(text)}"
     return [{"rel": "next", "href": href}]

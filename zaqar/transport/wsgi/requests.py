@@ -33,11 +33,14 @@ class Query:
 
     def all(self, name: str) -> list[str]:
         """Return the values given, whether repeated or written with commas."""
-        value = self._values.get(name, ())
+        value = self._values.get(name)
+        if value is None:
+            return []
         texts = [value] if isinstance(value, str) else value
         return [part for text in texts for part in text.split(",") if part]
 
     def text(self, name: str) -> str | None:
+        """Return the last value given, None if there is none."""
         values = self.all(name)
         return values[-1] if values else None
 
