@@ -159,6 +159,7 @@ def read(
 ) -> list[Message]:
     """Return all messages behind the marker, page by page; hidden ones by default."""
     messages: list[Message] = []
+    seen: set[str] = set()
     while True:
         page = store.list_messages(
             key,
@@ -169,6 +170,8 @@ def read(
             delayed=delayed,
             now=now,
         )
+        assert seen.isdisjoint(ids_of(page.items)), "a page repeats another"
+        seen.update(ids_of(page.items))
         messages += page.items
         marker = page.marker
         if not page.items:
