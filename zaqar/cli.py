@@ -69,12 +69,7 @@ def check_store(settings: Settings) -> None:
 
     Raises StorageUnavailable, ConfigurationError.
     """
-    try:
-        store = service.open_store(settings)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The store {settings.database} cannot be opened: {error}."
-        ) from None
+    store = service.open_store(settings)
     try:
         store.ping()
     finally:

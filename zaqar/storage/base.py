@@ -11,7 +11,8 @@ half of it. Rules that hold for every method:
 * Ids and revisions are chosen by the caller, so a write that is repeated after a lost
   answer does no harm.
 * Who names one thing that is not there gets an error; who asks for many gets none.
-* Names, ids and markers may be any text; what cannot exist does not exist.
+* Names, ids and markers may be any text that UTF-8 can hold; what cannot exist does
+  not exist.
 * A store that cannot answer or write raises `StorageUnavailable`, and nothing happened
   (or, where the answer of a commit was lost, the whole step happened).
 
@@ -249,7 +250,7 @@ class Store(Protocol):
     # Upkeep ---------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """Check that the store answers and can write. Raises StorageUnavailable."""
+        """Check that the store answers, by a write. Raises StorageUnavailable."""
         ...
 
     def sweep(self, *, now: float) -> int:

@@ -17,6 +17,8 @@ HOLD = f"""
     WHERE queue = ? AND state = {READY} AND seq <= ?
 """
 
+CLAIM_ROW = "INTO claims (queue, id, ttl, created, expires) VALUES (?, ?, ?, ?, ?)"
+
 # Only where the claim would outlive the message. PERF: the plus sign keeps SQLite from
 # going through all messages of the queue that expire early (1.3 ms instead of 0.1 ms).
 EXTEND = """
@@ -34,8 +36,9 @@ NEXT_READY = f"""
 """
 
 MOVE = f"""
-    UPDATE messages SET queue = ?, seq = ?, state = {READY}, ttl = ?, expires = ?,
-        visible = NULL, claim_count = 0, origin = ?, origin_claims = ?
+    UPDATE OR IGNORE messages SET
+        queue = ?, seq = ?, ttl = ?, expires = ?, origin = ?, origin_claims = ?,
+        state = {READY}, visible = NULL, claim_count = 0
     WHERE queue = ? AND id = ?
 """
 
@@ -54,14 +57,13 @@ def create(
     found = connection.execute(FIRST_READY, (row.number, limit)).fetchall()
     if not found:
         return held(connection, row, claim)
+    values = (row.number, claim, ttl, now, now + ttl)
     try:
-        connection.execute(
-            "INSERT INTO claims (queue, id, ttl, created, expires)"
-            " VALUES (?, ?, ?, ?, ?)",
-            (row.number, claim, ttl, now, now + ttl),
-        )
+        connection.execute(f"INSERT {CLAIM_ROW}", values)
     except sqlite3.IntegrityError:
-        return held(connection, row, claim)
+        if repeated := held(connection, row, claim):
+            return repeated
+        connection.execute(f"REPLACE {CLAIM_ROW}", values)
     last_seq = found[-1][-2]
     connection.execute(HOLD, (claim, counted, row.number, last_seq))
     connection.execute(
@@ -163,11 +165,11 @@ def move_dead(
         if not found:
             break
         for fields in found:
-            if _message(fields).claim_count < dead_letter.max_claims:
-                alive += 1
-            else:
+            after = fields[-2]
+            if _message(fields).claim_count >= dead_letter.max_claims:
                 dead.append(fields)
-        after = found[-1][-2]
+            elif (alive := alive + 1) == limit:
+                break
     if dead:
         _move(connection, key, row, dead_letter, dead, now)
     return len(dead) < rows.CHUNK
@@ -198,9 +200,18 @@ def _move(
             ttl, expires = dead_letter.ttl, now + dead_letter.ttl
         soonest = min(soonest, expires)
         moved = (number, seq, ttl, expires, key.name, message.claim_count)
-        connection.execute(MOVE, (*moved, row.number, message.id))
+        if not connection.execute(MOVE, (*moved, row.number, message.id)).rowcount:
+            _drop_twin(connection, row.number, number, message.id)
     connection.execute(rows.WAKE_AT, (soonest, number))
     connection.execute(rows.COUNT, (-len(dead), 0, row.number))
+
+
+def _drop_twin(
+    connection: sqlite3.Connection, source: int, target: int, id: str
+) -> None:
+    """Remove a dead letter that was moved before and then posted once more."""
+    connection.execute("DELETE FROM messages WHERE queue = ? AND id = ?", (source, id))
+    connection.execute(rows.COUNT, (-1, 0, target))
 
 
 def _message(fields: tuple[Any, ...]) -> Message:

@@ -155,22 +155,29 @@ def _place_by_time(connection: sqlite3.Connection, number: int, id: str) -> int 
         return None
     if lost.version != 7 or str(lost) != id:
         return None
-    since = uuid.UUID(int=max(0, (lost.int >> 80) - ID_WINDOW_MS) << 80)
-    near = connection.execute(
-        "SELECT min(seq) FROM messages WHERE queue = ? AND id BETWEEN ? AND ?",
-        (number, str(since), id),
-    ).fetchone()[0]
-    next_by_id = connection.execute(
-        "SELECT seq FROM messages WHERE queue = ? AND id > ? ORDER BY id LIMIT 1",
-        (number, id),
+    (next_id,) = connection.execute(
+        "SELECT min(id) FROM messages WHERE queue = ? AND id > ?", (number, id)
     ).fetchone()
-    candidates = [seq for seq in (near, next_by_id and next_by_id[0]) if seq]
-    if not candidates:
-        last: tuple[int] = connection.execute(
-            "SELECT last_seq FROM queues WHERE number = ?", (number,)
-        ).fetchone()
-        return last[0] if last else None
-    return int(min(candidates)) - 1
+    since = _shifted(lost, -ID_WINDOW_MS)
+    until = _shifted(uuid.UUID(next_id or id), ID_WINDOW_MS)
+    (near,) = connection.execute(
+        "SELECT min(seq) FROM messages WHERE queue = ? AND id BETWEEN ? AND ?",
+        (number, since, until),
+    ).fetchone()
+    # What was moved here from another queue stands behind younger ids.
+    (moved,) = connection.execute(
+        "SELECT min(seq) FROM messages WHERE queue = ? AND origin IS NOT NULL",
+        (number,),
+    ).fetchone()
+    (last,) = connection.execute(
+        "SELECT last_seq FROM queues WHERE number = ?", (number,)
+    ).fetchone()
+    return int(min(seq - 1 for seq in (near, moved, last + 1) if seq))
+
+
+def _shifted(id: uuid.UUID, milliseconds: int) -> str:
+    """Return the least id of a time that is so far from the id's own."""
+    return str(uuid.UUID(int=max(0, (id.int >> 80) + milliseconds) << 80))
 
 
 @lru_cache(maxsize=64)

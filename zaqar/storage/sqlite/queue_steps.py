@@ -3,6 +3,7 @@
 
 import sqlite3
 from collections.abc import Mapping
+from itertools import islice
 
 import msgspec
 
@@ -136,20 +137,24 @@ def page(
     if name:
         clauses.append("instr(name, ?) > 0")
         values.append(name)
-    for field, value in match.items():
-        clauses.append(
-            "EXISTS (SELECT 1 FROM json_each(document) WHERE key = ? AND atom = ?"
-            f" AND type IN ({_json_types(value)}))"
-        )
-        values += [field, value]
     found = connection.execute(
         "SELECT name, document, revision, delays FROM queues"
         " JOIN metadata ON metadata.queue = queues.number"
-        f" WHERE {' AND '.join(clauses)} ORDER BY name LIMIT ?",
-        (*values, limit),
-    ).fetchall()
-    items = tuple(map(rows.decode, found))
+        f" WHERE {' AND '.join(clauses)} ORDER BY name",
+        values,
+    )
+    matching = (q for q in map(rows.decode, found) if _matches(q.metadata, match))
+    items = tuple(islice(matching, limit))
+    found.close()
     return Page(items, items[-1].name if items else None)
+
+
+def _matches(metadata: Metadata, match: Mapping[str, str | int]) -> bool:
+    """Say whether the metadata has all these values; true and false are no numbers."""
+    return all(
+        metadata.get(field) == value and not isinstance(metadata[field], bool)
+        for field, value in match.items()
+    )
 
 
 def stats(connection: sqlite3.Connection, row: Row) -> QueueStats:
@@ -181,10 +186,6 @@ STATS = f"""
     LEFT JOIN messages AS newest ON newest.number = ({_end("DESC")})
     WHERE queues.number = :queue
 """
-
-
-def _json_types(value: str | int) -> str:
-    return "'text'" if isinstance(value, str) else "'integer', 'real'"
 
 
 def _encode(metadata: Metadata) -> str:

@@ -60,6 +60,8 @@ MIGRATIONS = (
     CREATE INDEX message_by_expiry ON messages (queue, expires);
     CREATE INDEX message_by_claim ON messages (queue, claim, seq)
         WHERE claim IS NOT NULL;
+    CREATE INDEX message_by_origin ON messages (queue, seq)
+        WHERE origin IS NOT NULL;
     CREATE INDEX message_by_delay ON messages (queue, visible)
         WHERE visible IS NOT NULL;
 
@@ -75,6 +77,10 @@ MIGRATIONS = (
 
     -- Numbers of queues that are gone and whose messages the sweep still removes.
     CREATE TABLE garbage (queue INTEGER PRIMARY KEY);
+
+    -- What a ping writes, to know that writing works.
+    CREATE TABLE pulse (beats INTEGER NOT NULL);
+    INSERT INTO pulse VALUES (0);
     """,
 )
 

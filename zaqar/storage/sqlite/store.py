@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from zaqar.errors import (
     ClaimNotFound,
+    ConfigurationError,
     QueueChanged,
     QueueNotFound,
-    StorageUnavailable,
 )
 from zaqar.model import (
     Claim,
@@ -32,11 +32,13 @@ from zaqar.storage.sqlite import (
     schema,
     sweeping,
 )
-from zaqar.storage.sqlite.commits import FileLock, GroupCommit
+from zaqar.storage.sqlite.commits import FileLock, GroupCommit, unavailable
 from zaqar.storage.sqlite.rows import Row
 
 T = TypeVar("T")
-QueueStep = Callable[[sqlite3.Connection, Row], T]
+# A step waits so many times the busy time-out before it gives up: 9 s by default, for
+# the contract asks for an answer within 10 s.
+PATIENCE = 2.25
 
 
 class Again:
@@ -62,11 +64,16 @@ class SqliteStore:
         self._busy_timeout = busy_timeout
         self._readers = threading.local()
         self._opened: list[sqlite3.Connection] = []
-        schema.make_folder(path)
-        self._lock = FileLock(path + ".lock")
-        self._commits = GroupCommit(self._connect, self._lock)
-        with self._lock.held(), closing(self._connect()) as connection:
-            schema.prepare(path, connection)
+        try:
+            schema.make_folder(path)
+            self._lock = FileLock(path + ".lock")
+            with self._lock.held(), closing(self._connect()) as connection:
+                schema.prepare(path, connection)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(f"{path} cannot be used: {error}.") from None
+        self._commits = GroupCommit(
+            self._connect, self._lock, patience=PATIENCE * busy_timeout
+        )
 
     # Queues ---------------------------------------------------------------------------
 
@@ -242,11 +249,14 @@ class SqliteStore:
         now: float,
     ) -> list[Message]:
         def create(connection: sqlite3.Connection, row: Row) -> list[Message] | Again:
-            if dead_letter is not None and not claim_steps.move_dead(
-                connection, key, row, dead_letter, limit, now
-            ):
-                return AGAIN
             counted = dead_letter is not None
+            if dead_letter is not None:
+                if repeated := claim_steps.held(connection, row, claim):
+                    return repeated
+                if not claim_steps.move_dead(
+                    connection, key, row, dead_letter, limit, now
+                ):
+                    return AGAIN
             return claim_steps.create(
                 connection, row, claim, ttl, grace, limit, counted, now
             )
@@ -285,8 +295,9 @@ class SqliteStore:
     # Upkeep ---------------------------------------------------------------------------
 
     def ping(self) -> None:
-        # An empty transaction takes the lock and would fail where no write could begin.
-        self._commits.run(lambda connection: None)
+        self._commits.run(
+            lambda connection: connection.execute("UPDATE pulse SET beats = beats + 1")
+        )
 
     def sweep(self, *, now: float) -> int:
         changes = 0
@@ -354,7 +365,7 @@ class SqliteStore:
                 if now < row.wake:
                     return step(connection, row)
             finally:
-                connection.execute("COMMIT")
+                connection.rollback()
         self._change(key, now, lambda connection, row: None, None)
         return self._look(key, now, step, absent)
 
@@ -367,8 +378,8 @@ class SqliteStore:
                 connection = self._readers.connection = self._connect()
                 self._opened.append(connection)
             yield connection
-        except (sqlite3.OperationalError, sqlite3.InternalError) as error:
-            raise StorageUnavailable(f"The database cannot be read: {error}.") from None
+        except sqlite3.Error as error:
+            raise unavailable(error) or error from None
 
     def _connect(self) -> sqlite3.Connection:
         return schema.connect(
