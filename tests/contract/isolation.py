@@ -180,11 +180,11 @@ class IsolationContract:
         }
 
 
-ODD = ["", "\x00", "a\x00b", "'", '"', "%", "_", "*", "\\", "\n", "é", "😀", "\ud800"]
+ODD = ["", "\x00", "a\x00b", "'", '"', "%", "_", "*", "\\", "\n", "é", "😀"]
 ODD += ["'; DROP TABLE messages; --", "-1", "x" * 100_000, "\u202e", "None"]
 
 # What a request can carry: some text, and no lone half of a surrogate pair.
-STORABLE = [text for text in ODD if text not in ("", "\ud800")]
+STORABLE = [text for text in ODD if text]
 
 
 class OddTextContract:
