@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 Options = Mapping[str, Mapping[str, object]]
@@ -22,26 +22,34 @@ STOP_SECONDS = 10
 
 
 class Server:
-    """A running `zaqar-server` with a store of its own in `folder`."""
+    """A running `zaqar-server`, or other command, with a store of its own in `folder`.
 
-    def __init__(self, folder: Path, options: Options | None = None) -> None:
+    The words {address} and {config} of a command are filled in. A command that takes
+    no configuration file finds it in its home folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: Options | None = None,
+        *,
+        command: Sequence[str] = ("zaqar-server", "--config-file", "{config}"),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.host, self.port = "127.0.0.1", free_port()
         self.log = folder / "server.log"
-        self.config = folder / "zaqar.conf"
+        self.config = folder / ".zaqar" / "zaqar.conf"
+        self.config.parent.mkdir(exist_ok=True)
         self.config.write_text(render(self.merged(options or {})))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [
-                    str(Path(sys.executable).with_name("zaqar-server")),
-                    "--config-file",
-                    str(self.config),
-                ],
+                self.filled(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**os.environ, "HOME": str(folder)},
+                env={**os.environ, "HOME": str(folder), **(environment or {})},
                 start_new_session=True,
             )
 
@@ -52,6 +60,12 @@ class Server:
     @property
     def address(self) -> tuple[str, int]:
         return self.host, self.port
+
+    def filled(self, command: Sequence[str]) -> list[str]:
+        program, *arguments = command
+        words = {"address": f"{self.host}:{self.port}", "config": str(self.config)}
+        script = Path(sys.executable).with_name(program)
+        return [str(script), *(word.format(**words) for word in arguments)]
 
     def merged(self, options: Options) -> dict[str, dict[str, object]]:
         """Return the options with everything that a test server needs filled in."""
@@ -69,22 +83,22 @@ class Server:
             merged.setdefault(group, {}).update(values)
         return merged
 
-    def wait_until_ready(self) -> None:
-        """Return once `/readyz` answers; fail if the process ends or takes too long."""
+    def wait_until_ready(self, path: str = "/readyz") -> None:
+        """Return once this path answers; fail if the process ends or takes too long."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(f"The server ended at once:\n{self.output()}")
-            if self.ready():
+            if self.answers(path):
                 return
             time.sleep(0.02)
         self.kill()
         raise AssertionError(f"Not ready in {START_SECONDS} s:\n{self.output()}")
 
-    def ready(self) -> bool:
+    def answers(self, path: str) -> bool:
         connection = http.client.HTTPConnection(*self.address, timeout=5)
         try:
-            connection.request("GET", "/readyz")
+            connection.request("GET", path)
             return connection.getresponse().status in (200, 204)
         except OSError:
             return False

@@ -5,6 +5,7 @@ After each of them the server answers the next request as if nothing had happene
 """
 
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.api.wire import (
     quoted,
     request_bytes,
 )
+from tests.servers import Server
 
 POST = "/v2/queues/q/messages"
 BODY = b'{"messages": [{"body": 1}]}'
@@ -402,6 +404,37 @@ def test_half_sent_headers_do_not_disturb_others(api: Api) -> None:
 
         assert api.put("/v2/queues/q").status == 201
         assert api.queues() == ["q"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GET /v2/queues HTTP/1.1\r\nHost: loc",
+        b"POST /v2/queues/q/messages HTTP/1.1\r\nHost: localhost\r\n"
+        b"Client-ID: 3381af92-2b9e-11e3-b191-71861300734c\r\n"
+        b"X-Project-ID: p\r\nContent-Length: 100\r\n\r\n{",
+    ],
+    ids=["idle", "half a head", "half a body"],
+)
+@pytest.mark.xfail(
+    reason="each connection that waits for its client holds a thread", strict=True
+)
+def test_clients_that_say_nothing_do_not_keep_others_waiting(
+    tmp_path: Path, data: bytes
+) -> None:
+    (tmp_path / "policy.yaml").write_text("{}")
+    server = Server(tmp_path, {"server": {"workers": 1, "threads": 2}})
+    server.wait_until_ready()
+    api = Api(server.address)
+    try:
+        with ExitStack() as stack:
+            for _ in range(4):
+                stack.enter_context(Connection(server.address)).send(data)
+
+            assert api.request("GET", "/v2/queues", patience=4).status == 200
+    finally:
+        server.stop()
 
 
 def test_pipelined_requests_are_answered_in_order(api: Api) -> None:

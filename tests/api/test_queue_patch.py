@@ -87,7 +87,7 @@ def test_remove_needs_a_key_that_is_stored(api: Api) -> None:
     assert_error(api.patch_queue("q", remove("a")), 409, "Resource conflict")
 
 
-@pytest.mark.parametrize("key", sorted(DEFAULTS))
+@pytest.mark.parametrize("key", [*DEFAULTS, "_flavor", "_retry_policy"])
 def test_remove_of_an_unset_reserved_key_is_fine(api: Api, key: str) -> None:
     api.create("q")
 

@@ -100,6 +100,7 @@ class Api:
         *,
         raw: bytes | str | Iterable[bytes] | None = None,
         headers: Headers | None = None,
+        patience: float = SECONDS,
         **query: Any,
     ) -> Answer:
         """Send one request and return its answer.
@@ -110,7 +111,7 @@ class Api:
         if query:
             path += "?" + urlencode(query, doseq=True, safe=",")
         body = raw if document is None else json.dumps(document).encode()
-        connection = http.client.HTTPConnection(*self.address, timeout=SECONDS)
+        connection = http.client.HTTPConnection(*self.address, timeout=patience)
         try:
             connection.request(
                 method,
