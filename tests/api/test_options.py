@@ -412,7 +412,6 @@ def test_each_engine_serves_the_whole_cycle(started: Callable[[], Server]) -> No
     assert api.post(MESSAGES, raw=raw, headers=headers).status == 201
     over = {"messages": [{"body": "x" * 262144}]}
     assert_error(api.post(MESSAGES, over), *INVALID_REQUEST)
-    assert api.as_project("\xe9 odd").put("/v2/queues/q").status == 201
     bad = api.put("/v2/queues/a%2Fb")
     assert bad.status in (400, 404)
     assert api.stats("q")["total"] == 1
