@@ -14,7 +14,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar.errors import ConfigurationError
-from zaqar.limits import Limits
+from zaqar.limits import MIN_TTL, Limits
 
 DEFAULT_OPTIONS = [
     cfg.BoolOpt(
@@ -126,7 +126,11 @@ _UNCHECKED = ("client_id_uuid_safe", "default_message_delay")
 
 TRANSPORT_OPTIONS = [
     *(
-        cfg.IntOpt(name, default=getattr(_LIMITS, name), min=1)
+        cfg.IntOpt(
+            name,
+            default=getattr(_LIMITS, name),
+            min=MIN_TTL if name.endswith(("_ttl", "_grace")) else 1,
+        )
         for name in Limits.__struct_fields__
         if name not in _UNCHECKED
     ),

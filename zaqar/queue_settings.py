@@ -194,9 +194,13 @@ def patched(metadata: Metadata, changes: Sequence[Change], limits: Limits) -> Me
     InvalidBody where a reserved key gets a value that it cannot have.
     """
     result = dict(metadata)
-    reserved = defaults(limits)
+    # What may be named without being stored: what is shown can be replaced, and
+    # removing a reserved key only brings its default back.
+    nameable = {"replace": defaults(limits), "remove": CHECKS}
     for change in changes:
-        if change.op != "add" and not (change.key in result or change.key in reserved):
+        if change.op != "add" and not (
+            change.key in result or change.key in nameable[change.op]
+        ):
             raise MetadataKeyNotFound(change.key)
         if change.op == "remove":
             result.pop(change.key, None)

@@ -14,7 +14,7 @@ MAX_BUFFER = 65536
 def serve(settings: Settings) -> None:
     """Serve until a signal stops it."""
 
-    def load(_: object) -> PerProcessApplication:
+    def load() -> PerProcessApplication:
         application = PerProcessApplication(settings)
         application.start()
         return application
@@ -31,5 +31,4 @@ def serve(settings: Settings) -> None:
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=settings.graceful_timeout,
-        process_name="zaqar-server",
     ).serve(target_loader=load, wrap_loader=False)

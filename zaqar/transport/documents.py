@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from zaqar.errors import InvalidBody, InvalidRequest
+from zaqar.limits import is_integer
 from zaqar.model import Claim, Landmark, Message, QueueStats
 from zaqar.operations.claims import Wish
 from zaqar.operations.health import HealthReport
@@ -65,17 +66,20 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return value
 
 
+# Types are checked by hand: a decoder would refuse the first of two equal keys though
+# the last one holds.
+class _Post(msgspec.Struct):
+    messages: msgspec.Raw
+
+
 class _PostedMessage(msgspec.Struct):
     body: msgspec.Raw
-    ttl: int | msgspec.UnsetType = msgspec.UNSET
+    ttl: Any = msgspec.UNSET
     delay: Any = msgspec.UNSET
 
 
-class _Post(msgspec.Struct):
-    messages: list[_PostedMessage]
-
-
 _decode_post = msgspec.json.Decoder(_Post).decode
+_decode_messages = msgspec.json.Decoder(list[_PostedMessage]).decode
 
 
 def parse_post(body: bytes) -> list[Draft]:
@@ -84,29 +88,28 @@ def parse_post(body: bytes) -> list[Draft]:
     if isinstance(value, list) or "messages" not in value:
         raise InvalidRequest('The body must be an object with the key "messages".')
     try:
-        posted = _decode_post(body)
+        posted = _decode_messages(_decode_post(body).messages)
     except msgspec.ValidationError as error:
-        raise InvalidBody(f"{error}.") from None
-    return [
-        Draft(
-            bytes(message.body),
-            None if message.ttl is msgspec.UNSET else message.ttl,
-            message.delay,
-        )
-        for message in posted.messages
-    ]
+        raise InvalidBody(f"In messages: {error}.") from None
+    return [_draft(index, message) for index, message in enumerate(posted)]
 
 
-_decode_wish = msgspec.json.Decoder(Wish).decode
+def _draft(index: int, message: _PostedMessage) -> Draft:
+    ttl = message.ttl
+    if ttl is msgspec.UNSET:
+        ttl = None
+    elif not is_integer(ttl):
+        raise InvalidBody(f"messages[{index}].ttl must be an integer.")
+    return Draft(bytes(message.body), ttl, message.delay)
 
 
 def parse_claim(body: bytes) -> Wish:
     """Return what is asked of a claim; null counts as absent. Raises InvalidBody."""
-    parse_object(body)
-    try:
-        return _decode_wish(body)
-    except msgspec.ValidationError as error:
-        raise InvalidBody(f"{error}.") from None
+    value = parse_object(body)
+    for field in Wish.__struct_fields__:
+        if value.get(field) is not None and not is_integer(value[field]):
+            raise InvalidBody(f"{field} must be an integer.")
+    return Wish(value.get("ttl"), value.get("grace"), value.get("limit"))
 
 
 RESOURCE_TYPES = ("messages", "subscriptions")

@@ -21,9 +21,7 @@ LOG = log.getLogger(__name__)
 def build_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
     """Return the WSGI application of a service."""
     table = routes(service)
-    middleware: list[Any] = [
-        Gate(service, {route.resource: route.rules for route in table})
-    ]
+    middleware: list[Any] = [Gate(service, {route.resource: route for route in table})]
     if service.settings.request_log:
         middleware.insert(0, RequestLog())
     app = falcon.App(middleware=middleware)
@@ -39,9 +37,9 @@ def build_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
 def routes(service: Service) -> list[Route]:
     """List the routes of all versions, by their whole paths."""
     return [
-        Route("/", discovery.VersionsResource([v2.DIALECT]), None),
-        Route("/healthz", discovery.AliveResource(), None),
-        Route("/readyz", discovery.PingResource(service), None),
+        Route("/", discovery.VersionsResource([v2.DIALECT]), {}, anonymous=True),
+        Route("/healthz", discovery.AliveResource(), {}, anonymous=True),
+        Route("/readyz", discovery.PingResource(service), {}, anonymous=True),
         *(
             msgspec.structs.replace(route, path=v2.DIALECT.prefix + route.path)
             for route in v2.routes(service)

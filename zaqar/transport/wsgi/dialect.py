@@ -11,11 +11,15 @@ Rules = Mapping[str, str]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A path, its resource, and the rules of its methods; None: open to everybody."""
+    """A path, its resource, and the rules of its methods.
+
+    An anonymous route needs neither client nor project; so it has no header to check.
+    """
 
     path: str
     resource: Any
-    rules: Rules | None
+    rules: Rules
+    anonymous: bool = False
 
 
 class Dialect(msgspec.Struct, frozen=True):

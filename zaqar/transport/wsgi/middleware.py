@@ -25,21 +25,18 @@ from zaqar.errors import (
 from zaqar.limits import Limits, check_client_length, check_project, check_queue_name
 from zaqar.model import Context
 from zaqar.service import Service
-from zaqar.transport.wsgi.dialect import Rules
+from zaqar.transport.wsgi.dialect import Route
 
 FORM = "application/x-www-form-urlencoded"
 ACCEPTED = frozenset(("", "*/*", "application/json", "application/*"))
 
 
 class Gate:
-    """Checks who asks, and by the rules of the resource's route what they may do.
+    """Checks who asks, and by the rules of the resource's route what they may do."""
 
-    A resource without rules is open: it needs no header at all.
-    """
-
-    def __init__(self, service: Service, rules: Mapping[Any, Rules | None]) -> None:
+    def __init__(self, service: Service, routes: Mapping[Any, Route]) -> None:
         self._service = service
-        self._rules = rules
+        self._routes = routes
 
     def process_resource(
         self,
@@ -51,21 +48,18 @@ class Gate:
         request_id = f"req-{uuid4()}"
         resp.set_header("x-openstack-request-id", request_id)
         req.context.request_id = request_id
-        rules = self._rules[resource]
-        if rules is None or req.method == "OPTIONS":
+        if req.method == "OPTIONS":
             return
-        env = req.env
-        check_headers(req, env)
-        client = client_of(env, self._service.limits)
-        context = Context(
-            project_of(env),
-            client,
-            tuple(role.strip() for role in env.get("HTTP_X_ROLES", "").split(",")),
-            request_id,
-        )
-        if "queue_name" in params:
-            check_queue_name(params["queue_name"])
-        rule = rules.get(req.method)
+        route, env = self._routes[resource], req.env
+        client = project = ""
+        if not route.anonymous:
+            check_headers(req, env)
+            client = client_of(env, self._service.limits)
+            project = project_of(env)
+            if "queue_name" in params:
+                check_queue_name(params["queue_name"])
+        context = Context(project, client, roles_of(env), request_id)
+        rule = route.rules.get(req.method)
         if rule is not None:
             self._service.policy.check(rule, context)
         req.context.who = context
@@ -104,6 +98,12 @@ def canonical_uuid(text: str) -> str:
         return uuid.UUID(text).hex
     except ValueError:
         raise WrongClientId("The header Client-ID must be a UUID.") from None
+
+
+def roles_of(env: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the roles of the caller; without authentication they are believed."""
+    roles = env.get("HTTP_X_ROLES")
+    return tuple(role.strip() for role in roles.split(",")) if roles else ()
 
 
 def project_of(env: Mapping[str, Any]) -> str:

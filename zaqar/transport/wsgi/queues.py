@@ -12,7 +12,7 @@ from zaqar.service import Service
 from zaqar.transport import documents
 from zaqar.transport.wsgi.dialect import Dialect
 from zaqar.transport.wsgi.links import next_link
-from zaqar.transport.wsgi.requests import MAX_DOCUMENT, Query, body, query
+from zaqar.transport.wsgi.requests import INTEGER, MAX_DOCUMENT, Query, body, query
 
 PATCH_TYPE = "application/openstack-messaging-v2.0-json-patch"
 
@@ -71,10 +71,7 @@ def metadata_filter(asked: Query) -> dict[str, str | int]:
     for name in asked.names():
         value = asked.text(name)
         if name not in LIST_PARAMETERS and value is not None:
-            try:
-                match[name] = int(value) if len(value) < 19 else value
-            except ValueError:
-                match[name] = value
+            match[name] = int(value) if INTEGER.fullmatch(value) else value
     return match
 
 

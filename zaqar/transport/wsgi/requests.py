@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading requests: query parameters and bodies, within their limits."""
 
+import re
 from typing import Any
 
 import falcon
@@ -10,6 +11,7 @@ from zaqar.errors import InvalidBody, InvalidParameter, InvalidRequest
 from zaqar.limits import check_size
 
 TRUE = frozenset(("true", "True", "t", "yes", "y", "1", "on"))
+INTEGER = re.compile(r"[+-]?[0-9]{1,1000}")
 FALSE = frozenset(("false", "False", "f", "no", "n", "0", "off"))
 
 # Documents other than messages and metadata are small.
@@ -45,16 +47,13 @@ class Query:
         return values[-1] if values else None
 
     def integer(self, name: str) -> int | None:
-        """Return a number of 64 bits at most. Raises InvalidParameter."""
+        """Return a number. Raises InvalidParameter."""
         text = self.text(name)
         if text is None:
             return None
-        try:
-            if len(text) > 19 or not text.isascii():
-                raise ValueError
-            return int(text)
-        except ValueError:
-            raise InvalidParameter(f"{name} must be an integer.") from None
+        if not INTEGER.fullmatch(text):
+            raise InvalidParameter(f"{name} must be an integer.")
+        return int(text)
 
     def boolean(self, name: str) -> bool | None:
         """Return true or false. Raises InvalidParameter."""
@@ -78,7 +77,10 @@ def body(request: falcon.Request, limit: int, field: str = "The body") -> bytes:
     Raises InvalidRequest if it is larger than the limit (then it is not read to its
     end), InvalidBody if it ended early or its chunks are broken.
     """
-    if "chunked" in request.env.get("HTTP_TRANSFER_ENCODING", "").lower():
+    coding = request.env.get("HTTP_TRANSFER_ENCODING", "").strip().lower()
+    if coding not in ("", "chunked"):
+        raise InvalidBody(f"Transfer-Encoding: {coding} is not read here.")
+    if coding:
         data = _read(request, limit + 1)
         if len(data) > limit:
             raise InvalidRequest(f"{field} may have at most {limit} bytes.")

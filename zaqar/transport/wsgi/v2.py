@@ -26,9 +26,14 @@ def routes(service: Service) -> list[Route]:
     home = discovery.HomeResource(service, DIALECT)
     queue = "/queues/{queue_name}"
     table = [
-        Route("", home, None),
-        Route("/", home, None),
-        Route("/ping", discovery.PingResource(service), None),
+        Route("", home, {}, anonymous=True),
+        Route("/", home, {}, anonymous=True),
+        Route(
+            "/ping",
+            discovery.PingResource(service),
+            {"GET": "ping:get", "HEAD": "ping:get"},
+            anonymous=True,
+        ),
         Route(
             "/queues",
             queues.QueuesResource(service, DIALECT),
