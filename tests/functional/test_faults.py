@@ -31,6 +31,7 @@ HEADERS = {
 }
 MESSAGES = "/v2/queues/faults/messages"
 BIN = Path(sys.executable).parent
+PAGE = 1000
 # A client whose request was cut off learns nothing of its fate.
 CUT_OFF = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 
@@ -46,6 +47,7 @@ class Faulty:
         settings: dict[str, dict[str, object]] = {
             "server": {"engine": engine, "workers": 2, "threads": 8, **options},
             "drivers:message_store:sqlite": {"synchronous": "FULL"},
+            "transport": {"max_messages_per_page": PAGE},
         }
         server = Server(self.folder, settings)
         self._started.append(server)
@@ -134,7 +136,8 @@ def post(server: Server, body: Any = "one", timeout: float = 60) -> requests.Res
 def bodies(server: Server) -> list[Any]:
     """Return the bodies of all messages of the queue, page by page."""
     found: list[Any] = []
-    path = MESSAGES + "?echo=true&include_claimed=true&limit=20"
+    path = MESSAGES + "?echo=true&include_claimed=true"
+    path += f"&limit={PAGE}"
     while True:
         answer = requests.get(server.url + path, headers=HEADERS, timeout=60)
         page = answer.json()["messages"]
@@ -347,13 +350,13 @@ def test_locked_store_is_answered_503_and_goes_on_to_be_read(faulty: Faulty) -> 
     answers: list[requests.Response] = []
     threads = [
         threading.Thread(target=lambda: answers.append(post(server, "late")))
-        for _ in range(8)
+        for _ in range(6)
     ]
 
     with locked(server):
         for thread in threads:
             thread.start()
-            time.sleep(0.2)
+            time.sleep(0.1)
         began = time.monotonic()
         read = bodies(server)
         reading = time.monotonic() - began
