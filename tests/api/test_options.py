@@ -2,7 +2,7 @@
 """What an operator can set, seen from the wire."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -358,17 +358,22 @@ def test_setting_that_cannot_work_is_refused_and_named(
 
 
 @pytest.fixture
-def started(tmp_path: Path, engine: str) -> Callable[[], Server]:
+def started(tmp_path: Path, engine: str) -> Iterator[Callable[[], Server]]:
     (tmp_path / "policy.yaml").write_text("{}")
+    servers = []
 
     def start() -> Server:
         server = Server(
             tmp_path, {"server": {"engine": engine, "workers": 2, "threads": 4}}
         )
+        servers.append(server)
         server.wait_until_ready()
         return server
 
-    return start
+    yield start
+    for server in servers:
+        if server.process.poll() is None:  # The test failed before it stopped it.
+            server.kill()
 
 
 def test_messages_and_claims_survive_a_restart(
