@@ -2,6 +2,7 @@
 """The console scripts: parse, build, serve."""
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 
@@ -42,6 +43,7 @@ def _serve(settings: Settings) -> None:
     from zaqar.server.report import start_report
 
     check_store(settings)
+    check_address(settings)
     serve = _engine(settings)
     print(start_report(settings), flush=True)
     if settings.daemon:
@@ -74,6 +76,22 @@ def check_store(settings: Settings) -> None:
         store.ping()
     finally:
         store.close()
+
+
+def check_address(settings: Settings) -> None:
+    """Raise ConfigurationError unless the address is free.
+
+    The engines share their port between workers, and would share it with a stranger.
+    """
+    family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.bind, settings.port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"Cannot listen on {settings.bind} port {settings.port}: {error}."
+            ) from None
 
 
 def _collect(settings: Settings) -> None:

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fast engine: granian, whose HTTP part is not Python."""
 
+import os
+import signal
+import threading
+
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import Server
@@ -9,14 +13,22 @@ from zaqar.conf import Settings
 from zaqar.server.processes import PerProcessApplication
 
 MAX_BUFFER = 65536
+PARENT_CHECK_SECONDS = 1.0
 
 
 def serve(settings: Settings) -> None:
     """Serve until a signal stops it."""
 
     def load() -> PerProcessApplication:
+        # NOTE: until the worker has its own handlers it has those of its parent, which
+        # would swallow the signal to stop.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         application = PerProcessApplication(settings)
         application.start()
+        threading.Thread(
+            target=_stop_with, args=(os.getppid(),), name="parent", daemon=True
+        ).start()
         return application
 
     Server(
@@ -32,3 +44,11 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=settings.graceful_timeout,
     ).serve(target_loader=load, wrap_loader=False)
+
+
+def _stop_with(parent: int) -> None:
+    """Stop this worker when the parent is gone: nobody else would."""
+    pause = threading.Event()
+    while os.getppid() == parent:
+        pause.wait(PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -18,7 +18,7 @@ from zaqar.server.processes import PerProcessApplication
 
 KEEPALIVE = 75
 MAX_HEADER = 16384
-MAX_LINE = 16384
+MAX_LINE = 8190  # gunicorn allows no more
 MAX_HEADERS = 100
 
 
