@@ -230,7 +230,7 @@ def test_what_is_not_built_is_refused_by_name(
         ("transport", "client_id_uuid_safe = on", "strict, off"),
         ("transport", "max_messages_per_page = 0", "max_messages_per_page"),
         *(
-            ("transport", f"max_{noun} = 1\ndefault_{noun} = 2", f"max_{noun} = 1")
+            ("transport", f"max_{noun} = 70\ndefault_{noun} = 80", f"max_{noun} = 70")
             for noun in ("message_ttl", "message_delay", "claim_ttl", "claim_grace")
         ),
         ("server", "no assignment", "no assignment"),
