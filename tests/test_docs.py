@@ -247,6 +247,19 @@ def test_examples_of_the_first_steps_work_with_curl(
         assert '"title"' not in done.stdout
 
 
+def test_the_curl_of_the_readme_works(server: Server) -> None:
+    [command] = re.findall(r"^(    curl .*\n(?:      .*\n)*)", README, re.M)
+
+    done = subprocess.run(
+        ["bash", "-euc", command.replace("http://127.0.0.1:8888", server.url)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.stdout.startswith('{"messages":'), done.stderr
+
+
 @pytest.mark.parametrize("number", range(len(blocks(STEPS, "python"))))
 def test_example_of_the_first_steps_works_with_a_client(
     server: Server, tmp_path: Path, number: int
