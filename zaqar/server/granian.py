@@ -20,10 +20,6 @@ def serve(settings: Settings) -> None:
     """Serve until a signal stops it."""
 
     def load() -> PerProcessApplication:
-        # NOTE: until the worker has its own handlers it has those of its parent, which
-        # would swallow the signal to stop.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
         application = PerProcessApplication(settings)
         application.start()
         threading.Thread(
@@ -31,6 +27,7 @@ def serve(settings: Settings) -> None:
         ).start()
         return application
 
+    os.register_at_fork(after_in_child=_forget_handlers)
     Server(
         "zaqar",
         address=settings.bind,
@@ -44,6 +41,15 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=settings.graceful_timeout,
     ).serve(target_loader=load, wrap_loader=False)
+
+
+def _forget_handlers() -> None:
+    """Let a signal stop a worker that has no handlers of its own yet.
+
+    Those of its parent would swallow it.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _stop_with(parent: int) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of the SQLite store, their versions, and how a connection is opened."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -122,5 +123,16 @@ def prepare(path: str, connection: sqlite3.Connection) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Create the folder of the file, readable by its owner only."""
+    """Create the folder of the file, for its owner only."""
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def make_file(path: str) -> None:
+    """Create the file, if it is absent, for its owner only.
+
+    The caller holds the lock of the file. SQLite gives the files beside it the same
+    rights. NOTE: a file that exists is left alone, for closing it would drop the locks
+    that this process has on it.
+    """
+    if not os.path.exists(path):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -67,8 +67,10 @@ class SqliteStore:
         try:
             schema.make_folder(path)
             self._lock = FileLock(path + ".lock")
-            with self._lock.held(), closing(self._connect()) as connection:
-                schema.prepare(path, connection)
+            with self._lock.held():
+                schema.make_file(path)
+                with closing(self._connect()) as connection:
+                    schema.prepare(path, connection)
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(f"{path} cannot be used: {error}.") from None
         self._commits = GroupCommit(
