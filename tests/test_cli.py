@@ -132,10 +132,6 @@ def test_a_file_of_a_newer_release_is_told_with_exit_code_1(
     assert "schema version 999" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(
-    reason="with SO_REUSEPORT a second server shares the port of the first",
-    strict=True,
-)
 def test_a_port_in_use_is_told_with_exit_code_1(tmp_path: Path, engine: str) -> None:
     one = Server(tmp_path, {"server": {"engine": engine}})
     one.wait_until_ready()

@@ -219,13 +219,26 @@ def test_patch(
     assert before == given
 
 
-@pytest.mark.parametrize("op", ["replace", "remove"])
-@pytest.mark.parametrize("key", ["color", "_flavor", "_retry_policy"])
+@pytest.mark.parametrize(
+    ("op", "key"),
+    [
+        ("replace", "color"),
+        ("remove", "color"),
+        # Not shown by default, so there is nothing to replace.
+        ("replace", "_flavor"),
+        ("replace", "_retry_policy"),
+    ],
+)
 def test_a_key_that_is_not_stored_cannot_be_changed(op: str, key: str) -> None:
     with pytest.raises(MetadataKeyNotFound) as raised:
         patched({}, [Change(op, key, "x")], LIMITS)
 
     assert raised.value.key == key
+
+
+@pytest.mark.parametrize("key", [*DEFAULTS, "_flavor", "_retry_policy"])
+def test_removing_a_reserved_key_that_is_not_stored_is_fine(key: str) -> None:
+    assert patched({}, [Change("remove", key)], LIMITS) == {}
 
 
 def test_a_bad_reserved_value_is_a_bad_body() -> None:
