@@ -144,7 +144,7 @@ def test_config_file_overrides_the_search(home: Path, load: Load) -> None:
 
     settings = load("[server]\nworkers = 5\n")
 
-    assert (settings.workers, settings.threads) == (5, 16)
+    assert (settings.workers, settings.threads) == (5, 8)
 
 
 def test_config_dir_is_read_after_the_files(home: Path, load: Load) -> None:

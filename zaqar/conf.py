@@ -98,7 +98,7 @@ SERVER_OPTIONS = [
     cfg.IntOpt(
         "workers", default=0, min=0, help="Worker processes; 0: one for each CPU."
     ),
-    cfg.IntOpt("threads", default=16, min=1, help="Threads of each worker."),
+    cfg.IntOpt("threads", default=8, min=1, help="Threads of each worker."),
     cfg.IntOpt(
         "graceful_timeout",
         default=30,
@@ -122,7 +122,26 @@ STORAGE_OPTIONS = [
 ]
 
 _LIMITS = Limits()
-_UNCHECKED = ("client_id_uuid_safe", "default_message_delay")
+_LIMITS_HELP = {
+    "max_queues_per_page": "Queues of a page of a listing.",
+    "max_messages_per_page": "Messages of a page; also the ids of one read or delete.",
+    "max_subscriptions_per_page": "For later releases.",
+    "max_pools_per_page": "For later releases.",
+    "max_flavors_per_page": "For later releases.",
+    "max_messages_per_claim_or_pop": "Messages of one claim or pop.",
+    "max_queue_metadata": "Bytes of a queue's metadata.",
+    "max_messages_post_size": "Bytes of the body of one post.",
+    "max_message_ttl": "Seconds that a message may live.",
+    "max_message_delay": "Seconds that a message may be held back.",
+    "max_claim_ttl": "Seconds that a claim may last.",
+    "max_claim_grace": "Seconds that a message may live on after its claim.",
+    "default_message_ttl": "Seconds that a message lives if its post does not say.",
+    "default_claim_ttl": "Seconds that a claim lasts if its request does not say.",
+    "default_claim_grace": "Seconds of grace if the request of a claim does not say.",
+    "default_subscription_ttl": "For later releases.",
+    "min_length_client_id": "Characters of a Client-ID where it need not be a UUID.",
+    "max_length_client_id": "Characters of a Client-ID where it need not be a UUID.",
+}
 
 TRANSPORT_OPTIONS = [
     *(
@@ -130,11 +149,16 @@ TRANSPORT_OPTIONS = [
             name,
             default=getattr(_LIMITS, name),
             min=MIN_TTL if name.endswith(("_ttl", "_grace")) else 1,
+            help=text,
         )
-        for name in Limits.__struct_fields__
-        if name not in _UNCHECKED
+        for name, text in _LIMITS_HELP.items()
     ),
-    cfg.IntOpt("default_message_delay", default=_LIMITS.default_message_delay, min=0),
+    cfg.IntOpt(
+        "default_message_delay",
+        default=_LIMITS.default_message_delay,
+        min=0,
+        help="Seconds that messages are held back if neither post nor queue says.",
+    ),
     cfg.StrOpt(
         "client_id_uuid_safe",
         default="strict",
@@ -153,13 +177,33 @@ TRANSPORT_OPTIONS = [
     ),
 ]
 
+SIGNED_URL_OPTIONS = [
+    cfg.StrOpt(
+        "secret_key",
+        default="",
+        secret=True,
+        help="The key of signed URLs. Not offered by this release: signed requests "
+        "answer 404, and the server says so when it starts.",
+    )
+]
+
+NOTIFICATION_OPTIONS = [
+    cfg.BoolOpt(
+        "require_confirmation",
+        default=False,
+        help="Subscribers have to confirm. Not offered by this release.",
+    )
+]
+
 OPTIONS: dict[str, list[Any]] = {
     "DEFAULT": DEFAULT_OPTIONS,
     "drivers": DRIVER_OPTIONS,
     "drivers:transport:wsgi": WSGI_OPTIONS,
     "drivers:message_store:sqlite": SQLITE_OPTIONS,
     "drivers:management_store:sqlite": SQLITE_OPTIONS,
+    "notification": NOTIFICATION_OPTIONS,
     "server": SERVER_OPTIONS,
+    "signed_url": SIGNED_URL_OPTIONS,
     "storage": STORAGE_OPTIONS,
     "transport": TRANSPORT_OPTIONS,
 }
@@ -185,6 +229,7 @@ class Settings(msgspec.Struct, frozen=True):
     strict_patch: bool
     limits: Limits
     config: Any
+    secret_key: str = ""
 
 
 def list_opts() -> list[tuple[str, list[Any]]]:
@@ -217,8 +262,26 @@ def load(arguments: Sequence[str] = (), *, program: str = "zaqar-server") -> Set
             default_config_files=cfg.find_config_files(project="zaqar"),
         )
         return _settings(config)
+    except cfg.ConfigFileValueError as error:
+        # Its own text names the place of the value and no option.
+        raise ConfigurationError(_named(config, error)) from None
     except (cfg.Error, ValueError) as error:
         raise ConfigurationError(str(error)) from None
+
+
+def _named(config: Any, error: Exception) -> str:
+    """Return what is wrong with the value, and the first option that has it."""
+    for group, options in OPTIONS.items():
+        for option in options:
+            try:
+                config[option.name] if group == "DEFAULT" else config[group][
+                    option.name
+                ]
+            except cfg.ConfigFileValueError as reason:
+                return f"[{group}] {option.name}: {reason}"
+            except cfg.Error:
+                continue
+    return str(error)
 
 
 def _version() -> str:
@@ -234,6 +297,8 @@ def _settings(config: Any) -> Settings:
     wsgi = config["drivers:transport:wsgi"]
     limits = Limits(**{name: transport[name] for name in Limits.__struct_fields__})
     _check_limits(limits)
+    management = "drivers:management_store:sqlite"
+    sqlite_path(config[management].uri, management)
     return Settings(
         bind=wsgi.bind,
         port=wsgi.port,
@@ -252,6 +317,7 @@ def _settings(config: Any) -> Settings:
         strict_patch=transport.strict_patch,
         limits=limits,
         config=config,
+        secret_key=config.signed_url.secret_key,
     )
 
 
@@ -264,6 +330,11 @@ def _refuse_what_is_not_built(config: Any) -> None:
             config.enable_deprecated_api_versions,
             [],
         ),
+        (
+            "[notification] require_confirmation",
+            config.notification.require_confirmation,
+            False,
+        ),
         ("[drivers] transport", config.drivers.transport, "wsgi"),
         ("[drivers] message_store", config.drivers.message_store, "sqlite"),
         ("[drivers] management_store", config.drivers.management_store, "sqlite"),
@@ -274,9 +345,10 @@ def _refuse_what_is_not_built(config: Any) -> None:
     )
     for name, value, offered in built:
         if value != offered:
+            shown = "empty" if offered in ("", []) else offered
             raise ConfigurationError(
                 f"{name} = {value}: this release does not offer it; "
-                f"the value that it offers is {offered or 'empty'}."
+                f"the value that it offers is {shown}."
             )
 
 
@@ -289,16 +361,22 @@ def _check_limits(limits: Limits) -> None:
                 f"[transport] default_{noun} = {default} is more than "
                 f"max_{noun} = {maximum}."
             )
+    if limits.min_length_client_id > limits.max_length_client_id:
+        raise ConfigurationError(
+            "[transport] min_length_client_id is more than max_length_client_id."
+        )
 
 
-def sqlite_path(uri: str) -> str:
+def sqlite_path(uri: str, group: str = "drivers:message_store:sqlite") -> str:
     """Return the file that a URI names; empty: one in the user's data folder."""
     if not uri:
         return os.path.join(platformdirs.user_data_dir("zaqar"), "zaqar.db")
     scheme, _, path = uri.partition(":///")
-    if scheme != "sqlite" or not path or path.endswith("/"):
+    if scheme != "sqlite" or not path or path.endswith("/") or path[0] in ":?":
         raise ConfigurationError(
-            f"[drivers:message_store:sqlite] uri = {uri}: write "
+            f"[{group}] uri = {uri}: write "
             "sqlite:///relative/path or sqlite:////absolute/path."
         )
+    if "?" in path:
+        raise ConfigurationError(f"[{group}] uri = {uri}: it takes no parameters.")
     return os.path.abspath(path)

@@ -93,7 +93,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     workers = "processes of the bare application"
     add("--limit-workers", type=positive, default=2, metavar="N", help=workers)
     threads = "threads of each of them"
-    add("--limit-threads", type=positive, default=16, metavar="N", help=threads)
+    add("--limit-threads", type=positive, default=8, metavar="N", help=threads)
     slices = "turns of each with --limit and --url"
     add("--slices", type=positive, default=3, metavar="N", help=slices)
 

@@ -132,7 +132,7 @@ class Server:
 
 
 def bare_server(
-    folder: Path, *, size: int, workers: int = 2, threads: int = 16
+    folder: Path, *, size: int, workers: int = 2, threads: int = 8
 ) -> Server:
     """Return the bare application under gunicorn, not started yet."""
     port = free_port()
@@ -156,7 +156,7 @@ def real_server(
     engine: str = "gunicorn",
     synchronous: str = "FULL",
     workers: int = 2,
-    threads: int = 16,
+    threads: int = 8,
     request_log: bool = True,
 ) -> Server:
     """Return the service itself with its store in `folder`, not started yet."""

@@ -53,6 +53,11 @@ def warnings(settings: Settings) -> list[str]:
         )
     if settings.synchronous == "NORMAL":
         found.append("a power cut may lose the last messages (synchronous=NORMAL)")
+    if settings.secret_key:
+        found.append(
+            "[signed_url] secret_key is set, but this release offers no signed URLs: "
+            "signed requests answer 404"
+        )
     if settings.admin_mode:
         found.append("admin mode is on, and roles are taken from the X-Roles header")
     return found

@@ -1,0 +1,31 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Deletes messages, all or none of them. The legend of the keys is in common.lua.
+-- ARGV: now, how many claims are given ("": none), these claims; ids, each once
+-- Reply: {0} {1} {2} {5, id}
+
+local head, reply = open(ARGV[1])
+if not head then
+  return reply
+end
+local count = tonumber(ARGV[2])
+local ids = {unpack(ARGV, 3 + (count or 0))}
+local there, found = ask('ZMSCORE', E, ids), {}
+for i, id in ipairs(ids) do
+  if there[i] then
+    found[#found + 1] = id
+  end
+end
+if count then
+  local given = {}
+  for i = 3, 2 + count do
+    given[ARGV[i]] = true
+  end
+  local holders = ask('HMGET', H, found)
+  for i, id in ipairs(found) do
+    if not holders[i] or not given[holders[i]] then
+      return {5, id}
+    end
+  end
+end
+drop(found)
+return {0}

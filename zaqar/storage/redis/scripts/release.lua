@@ -1,0 +1,13 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Ends a claim and sets its messages free. The legend of the keys is in common.lua.
+-- ARGV: now, claim
+-- Reply: {0} {1} {2}
+
+local head, reply = open(ARGV[1])
+if not head then
+  return reply
+end
+if call('HEXISTS', L, ARGV[2]) == 1 then
+  free(ARGV[2], head[2] == '1')
+end
+return {0}

@@ -1,0 +1,17 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Removes the queue with all it has. The legend of the keys is in common.lua.
+-- ARGV: none
+-- Reply: {0} {2}
+
+if call('EXISTS', Q) == 0 then
+  return {2}
+end
+local keys = {}
+for _, claim in ipairs(call('ZRANGE', X, 0, -1)) do
+  keys[#keys + 1] = Q .. ':k:' .. claim
+end
+for from = 1, #keys, PIECE do
+  call('UNLINK', unpack(keys, from, math.min(from + PIECE - 1, #keys)))
+end
+call('UNLINK', Q, M, R, D, C, E, W, N, H, L, X, O, Q .. ':i')
+return {0}

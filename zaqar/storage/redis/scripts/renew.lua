@@ -1,0 +1,18 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Lets a claim begin anew. The legend of the keys is in common.lua.
+-- ARGV: now, claim, ttl, end of the claim, longer ttl of messages, longer expiry
+-- Reply: {0} {1} {2}
+
+local head, reply = open(ARGV[1])
+if not head then
+  return reply
+end
+local now, claim, ttl, ends, longer, expires = unpack(ARGV)
+if call('HEXISTS', L, claim) == 0 then
+  return {2}
+end
+call('HSET', L, claim, ttl .. ' ' .. now)
+call('ZADD', X, ends, claim)
+stir(head, ends)
+lengthen(call('ZRANGE', Q .. ':k:' .. claim, 0, -1), ends, longer, expires)
+return {0}
