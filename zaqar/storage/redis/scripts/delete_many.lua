@@ -8,8 +8,11 @@ if not head then
   return reply
 end
 local count = tonumber(ARGV[2])
-local ids = {unpack(ARGV, 3 + (count or 0))}
-local there, found = ask('ZMSCORE', E, ids), {}
+local ids, found = {}, {}
+for i = 3 + (count or 0), #ARGV do
+  ids[#ids + 1] = ARGV[i]
+end
+local there = ask('ZMSCORE', E, ids)
 for i, id in ipairs(ids) do
   if there[i] then
     found[#found + 1] = id

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Creates the queue, or replaces its settings. The legend of the keys is in common.lua.
--- ARGV: now, revision, delays ("0", "1"), metadata, revision that is expected ("": create)
+-- ARGV: now, revision, delays ("0", "1"), metadata, "1" to create or else "0" and the
+--   revision that is expected
 -- Reply: {0, 1 if the queue has the revision given} {1} {2} {3, ...}
 
-local now, revision, delays, metadata, expect = unpack(ARGV)
-if expect == '' then
+local now, revision, delays, metadata, creates, expect = unpack(ARGV)
+if creates == '1' then
   local stored = call('HGET', Q, 'v')
   if stored then
     return {0, stored == revision and 1 or 0}

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Redis store: the operations of `storage/base.py`, one script each."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from zaqar.errors import (
+    ClaimDoesNotHoldMessage,
+    ClaimNotFound,
+    MessageIsClaimed,
+    QueueChanged,
+    QueueNotFound,
+)
+from zaqar.model import (
+    Claim,
+    DeadLetter,
+    Landmark,
+    Message,
+    Metadata,
+    NewMessage,
+    Page,
+    Queue,
+    QueueKey,
+    QueueStats,
+)
+from zaqar.storage.redis import opening, packing
+from zaqar.storage.redis.address import parse
+from zaqar.storage.redis.client import Client, Script
+from zaqar.storage.redis.index import Index
+from zaqar.storage.redis.keys import Keys
+from zaqar.storage.redis.letters import Letters
+
+# How the replies of scripts begin (scripts/common.lua).
+DONE, AGAIN, ABSENT, CHANGED, CLAIMED, NOT_HELD = range(6)
+
+PUT = Script("put")
+REMOVE = Script("remove")
+STATS = Script("stats")
+PURGE = Script("purge")
+POST = Script("post")
+LIST = Script("list")
+GET = Script("get")
+DELETE = Script("delete")
+DELETE_MANY = Script("delete_many")
+# What was popped is gone: a second pop would take others.
+POP = Script("pop", repeatable=False)
+CLAIM = Script("claim")
+GET_CLAIM = Script("get_claim")
+RENEW = Script("renew")
+RELEASE = Script("release")
+SETTLE = Script("settle")
+
+# A number of a message; below 2**53, so that the score of a sorted set holds it.
+NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
+# Behind the id of a message that is gone, listing goes on with what arrived so many
+# seconds before it: twice what the clocks of two nodes may differ.
+CLOCKS_DIFFER = 60.0
+
+
+class RedisStore:
+    """Queues in Redis or Valkey; shared by threads, safe across fork.
+
+    All keys begin with `prefix`. Raises ConfigurationError if the URI or the server
+    cannot serve; a server that does not answer yet is waited for by each call.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        max_reconnect_attempts: int = 10,
+        reconnect_sleep: float = 1.0,
+        prefix: str = "zaqar",
+    ) -> None:
+        self._client = Client(
+            parse(uri),
+            max_reconnect_attempts=max_reconnect_attempts,
+            reconnect_sleep=reconnect_sleep,
+        )
+        self._keys = Keys(prefix)
+        self._index = Index(self._client, self._keys)
+        self._letters = Letters(self._client, self._keys, self._create_empty)
+        opening.check(self._client)
+
+    # Queues ---------------------------------------------------------------------------
+
+    def put_queue(
+        self,
+        key: QueueKey,
+        metadata: Metadata,
+        *,
+        delays: bool,
+        revision: str,
+        expect: str | None = None,
+        now: float,
+    ) -> bool:
+        document = packing.write_metadata(metadata)
+        values = (repr(now), revision, int(delays), document, int(expect is None))
+        if expect is not None:
+            self._expect(key, self._run(PUT, key, *values, expect))
+            return False
+        stored = self._client.ask(self._record(key), ("HGET", self._record(key), "v"))
+        if stored is not None:
+            return bool(stored == revision.encode())
+        note = self._index.announce(key, creates=True)
+        reply = self._run(PUT, key, *values)
+        self._index.conclude(note)
+        return bool(reply[1])
+
+    def _create_empty(self, key: QueueKey, now: float) -> None:
+        self.put_queue(key, {}, delays=False, revision=uuid4().hex, now=now)
+
+    def get_queue(self, key: QueueKey) -> Queue:
+        record = self._record(key)
+        found = self._client.ask(record, ("HMGET", record, "v", "y", "d"))
+        if found[0] is None:
+            raise QueueNotFound(key.name)
+        return packing.queue(key.name, *found)
+
+    def delete_queue(self, key: QueueKey) -> None:
+        record = self._record(key)
+        if not self._client.ask(record, ("EXISTS", record)):
+            return
+        note = self._index.announce(key, creates=False)
+        self._run(REMOVE, key)
+        self._index.conclude(note)
+
+    def list_queues(
+        self,
+        project: str,
+        *,
+        marker: str | None = None,
+        limit: int,
+        name: str = "",
+        match: Mapping[str, str | int] | None = None,
+    ) -> Page[Queue]:
+        return self._index.page(project, marker, limit, name, match or {})
+
+    def count_queues(self, project: str) -> int:
+        return self._index.count(project)
+
+    def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
+        reply = self._run(STATS, key, repr(now))
+        if reply[0] == ABSENT:
+            raise QueueNotFound(key.name)
+        _, total, claimed, *ends = reply
+        if not total:
+            return QueueStats()
+        oldest, since, newest, latest = ends
+        return QueueStats(
+            total,
+            claimed,
+            Landmark(oldest.decode(), float(since)),
+            Landmark(newest.decode(), float(latest)),
+        )
+
+    def purge_queue(
+        self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
+    ) -> None:
+        if messages:
+            self._run(PURGE, key, repr(now))
+
+    # Messages -------------------------------------------------------------------------
+
+    def post_messages(
+        self,
+        key: QueueKey,
+        messages: Sequence[NewMessage],
+        *,
+        client: str,
+        revision: str,
+        now: float,
+    ) -> None:
+        values: list[Any] = []
+        for message in messages:
+            values += (
+                message.id,
+                packing.pack(message, client, now),
+                repr(now + message.ttl),
+                repr(now + message.delay) if message.delay else "",
+            )
+        soonest = now + min(min(m.ttl, m.delay or m.ttl) for m in messages)
+        self._expect(key, self._run(POST, key, revision, repr(soonest), *values))
+
+    def list_messages(
+        self,
+        key: QueueKey,
+        *,
+        marker: str | None = None,
+        limit: int,
+        skip_client: str | None = None,
+        claimed: bool = False,
+        delayed: bool = False,
+        now: float,
+    ) -> Page[Message]:
+        after, id, since = _place(marker)
+        flags = (int(claimed), int(delayed), int(skip_client is not None))
+        found: list[Message] = []
+        while True:
+            reply = self._run(
+                LIST,
+                key,
+                repr(now),
+                after,
+                id,
+                since,
+                limit - len(found),
+                *flags,
+                skip_client or "",
+            )
+            if reply[0] == ABSENT:
+                return Page()
+            _, delays, last, more, ids, *stored = reply
+            found += packing.messages(ids, *stored)
+            if more != b"1":
+                break
+            after = last.decode()
+        return Page(
+            tuple(found), last.decode() if found else None, bool(delays == b"1")
+        )
+
+    def get_messages(
+        self, key: QueueKey, ids: Sequence[str], *, now: float
+    ) -> list[Message]:
+        ids = list(dict.fromkeys(ids))
+        reply = self._run(GET, key, repr(now), *ids)
+        return [] if reply[0] == ABSENT else packing.messages(ids, *reply[1:])
+
+    def delete_message(
+        self, key: QueueKey, id: str, *, claim: str | None = None, now: float
+    ) -> None:
+        given = int(claim is not None)
+        status = self._run(DELETE, key, repr(now), id, given, claim or "")[0]
+        if status == CLAIMED:
+            raise MessageIsClaimed(id)
+        if status == NOT_HELD:
+            raise ClaimDoesNotHoldMessage(claim or "", id)
+
+    def delete_messages(
+        self,
+        key: QueueKey,
+        ids: Sequence[str],
+        *,
+        claims: Sequence[str] | None = None,
+        now: float,
+    ) -> None:
+        given = ("",) if claims is None else (len(claims), *claims)
+        reply = self._run(DELETE_MANY, key, repr(now), *given, *dict.fromkeys(ids))
+        if reply[0] == NOT_HELD:
+            raise ClaimDoesNotHoldMessage(", ".join(claims or ()), reply[1].decode())
+
+    def pop_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Message]:
+        reply = self._run(POP, key, repr(now), limit)
+        return [] if reply[0] == ABSENT else packing.messages(*reply[1:])
+
+    # Claims ---------------------------------------------------------------------------
+
+    def create_claim(
+        self,
+        key: QueueKey,
+        claim: str,
+        *,
+        ttl: int,
+        grace: int,
+        limit: int,
+        dead_letter: DeadLetter | None = None,
+        revision: str,
+        now: float,
+    ) -> list[Message]:
+        values = (repr(now), revision, claim, limit, *_terms(ttl, grace, now))
+        while True:
+            reply = self._expect(
+                key,
+                self._client.run(
+                    CLAIM, self._record(key), *values, *_rule(key, dead_letter)
+                ),
+            )
+            if len(reply) == 1:
+                continue
+            status, life, letters, *rest = reply
+            self._letters.move(key, life, letters, now)
+            if status == DONE:
+                ids, values, holders, extras = rest
+                return packing.messages(ids, values, holders, extras, claim)
+
+    def get_claim(self, key: QueueKey, claim: str, *, now: float) -> Claim:
+        reply = self._run(GET_CLAIM, key, repr(now), claim)
+        if reply[0] == ABSENT:
+            raise ClaimNotFound(key.name, claim)
+        ttl, _, created = reply[1].partition(b" ")
+        held = packing.messages(*reply[2:])
+        return Claim(claim, int(ttl), float(created), tuple(held))
+
+    def renew_claim(
+        self, key: QueueKey, claim: str, *, ttl: int, grace: int, now: float
+    ) -> None:
+        terms = _terms(ttl, grace, now)
+        if self._run(RENEW, key, repr(now), claim, *terms)[0] == ABSENT:
+            raise ClaimNotFound(key.name, claim)
+
+    def release_claim(self, key: QueueKey, claim: str, *, now: float) -> None:
+        self._run(RELEASE, key, repr(now), claim)
+
+    # Upkeep ---------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        pulse = self._keys.pulse
+        self._client.ask(pulse, ("SET", pulse, 1), attempts=1)
+
+    def sweep(self, *, now: float) -> int:
+        self._index.repair()
+        return sum(self._settle(key, now) for key in self._index.due(now))
+
+    def _settle(self, key: QueueKey, now: float) -> int:
+        total = 0
+        while True:
+            reply = self._client.run(SETTLE, self._record(key), repr(now))
+            if reply[0] == ABSENT:
+                return total
+            status, collected, life, letters = reply
+            total += int(collected)
+            self._letters.move(key, life, letters, now)
+            if status == DONE and not letters:
+                return total
+
+    def close(self) -> None:
+        self._client.close()
+
+    # How a step is run ----------------------------------------------------------------
+
+    def _record(self, key: QueueKey) -> str:
+        return self._keys.record(key)
+
+    def _run(self, script: Script, key: QueueKey, *values: Any) -> Any:
+        """Run a script on the queue until it has done what it is for."""
+        record = self._record(key)
+        while (reply := self._client.run(script, record, *values))[0] == AGAIN:
+            pass
+        return reply
+
+    def _expect(self, key: QueueKey, reply: Any) -> Any:
+        """Raises QueueNotFound or QueueChanged if the reply says so."""
+        if reply[0] == ABSENT:
+            raise QueueNotFound(key.name)
+        if reply[0] == CHANGED:
+            raise QueueChanged(packing.queue(key.name, *reply[1:]))
+        return reply
+
+
+def _terms(ttl: int, grace: int, now: float) -> tuple[int, str, int, str]:
+    """Return a claim's ttl and end, and the ttl and expiry it gives to messages."""
+    return ttl, repr(now + ttl), ttl + grace, repr(now + ttl + grace)
+
+
+def _rule(key: QueueKey, rule: DeadLetter | None) -> tuple[str | int, ...]:
+    """Return whether claims are counted, and which dead letters go where."""
+    if rule is None:
+        return 0, "", "", ""
+    if rule.queue == key.name:
+        return 1, "", "", ""
+    return 1, rule.queue, rule.max_claims, "" if rule.ttl is None else rule.ttl
+
+
+def _place(marker: str | None) -> tuple[str, str, str]:
+    """Return the number to go on behind; or else the message id, and the instant that
+    is early enough if that message is gone."""
+    if marker is None:
+        return "0", "", ""
+    if NUMBER.fullmatch(marker):
+        return marker, "", ""
+    return "", marker, _instant(marker)
+
+
+def _instant(id: str) -> str:
+    try:
+        lost = UUID(id)
+    except ValueError:
+        return ""
+    if lost.version != 7 or str(lost) != id:
+        return ""
+    return repr((lost.int >> 80) / 1000 - CLOCKS_DIFFER)
