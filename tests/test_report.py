@@ -22,6 +22,7 @@ SETTINGS = Settings(
     graceful_timeout=30,
     sweep_interval=5.0,
     request_log=True,
+    trusted_proxies=(),
     admin_mode=False,
     daemon=False,
     enable_checksum=False,

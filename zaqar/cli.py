@@ -11,6 +11,7 @@ from oslo_log import log
 from zaqar import conf, service
 from zaqar.conf import Settings
 from zaqar.errors import ConfigurationError, StorageUnavailable
+from zaqar.policy import Policy
 
 
 def server(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +34,7 @@ def _run(
         )
         log.setup(settings.config, "zaqar")
         command(settings)
-    except (ConfigurationError, StorageUnavailable) as error:
+    except (ConfigurationError, StorageUnavailable, log.LogConfigError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -44,6 +45,7 @@ def _serve(settings: Settings) -> None:
 
     check_store(settings)
     check_address(settings)
+    Policy(settings.config)
     serve = _engine(settings)
     print(start_report(settings), flush=True)
     if settings.daemon:

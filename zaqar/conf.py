@@ -111,6 +111,12 @@ SERVER_OPTIONS = [
         min=0.1,
         help="Seconds between two collections of what has expired.",
     ),
+    cfg.ListOpt(
+        "trusted_proxies",
+        default=[],
+        help="Addresses of proxies whose SCRIPT_NAME and X-Forwarded-Prefix headers "
+        "say below which path the service is mounted. Read by gunicorn only.",
+    ),
     cfg.BoolOpt(
         "request_log", default=True, help="Write one JSON line for each request."
     ),
@@ -187,6 +193,20 @@ SIGNED_URL_OPTIONS = [
     )
 ]
 
+CORS_OPTIONS = [
+    cfg.ListOpt(
+        "allowed_origin",
+        default=[],
+        help="Not offered by this release.",
+    )
+]
+
+CATALOG_OPTIONS = [
+    cfg.BoolOpt(
+        "enable_virtual_pool", default=False, help="Not offered by this release."
+    )
+]
+
 NOTIFICATION_OPTIONS = [
     cfg.BoolOpt(
         "require_confirmation",
@@ -197,11 +217,13 @@ NOTIFICATION_OPTIONS = [
 
 OPTIONS: dict[str, list[Any]] = {
     "DEFAULT": DEFAULT_OPTIONS,
+    "cors": CORS_OPTIONS,
     "drivers": DRIVER_OPTIONS,
     "drivers:transport:wsgi": WSGI_OPTIONS,
     "drivers:message_store:sqlite": SQLITE_OPTIONS,
     "drivers:management_store:sqlite": SQLITE_OPTIONS,
     "notification": NOTIFICATION_OPTIONS,
+    "pooling:catalog": CATALOG_OPTIONS,
     "server": SERVER_OPTIONS,
     "signed_url": SIGNED_URL_OPTIONS,
     "storage": STORAGE_OPTIONS,
@@ -222,6 +244,7 @@ class Settings(msgspec.Struct, frozen=True):
     graceful_timeout: int
     sweep_interval: float
     request_log: bool
+    trusted_proxies: tuple[str, ...]
     admin_mode: bool
     daemon: bool
     enable_checksum: bool
@@ -237,8 +260,15 @@ def list_opts() -> list[tuple[str, list[Any]]]:
     return list(OPTIONS.items())
 
 
-def load(arguments: Sequence[str] = (), *, program: str = "zaqar-server") -> Settings:
+def load(
+    arguments: Sequence[str] = (),
+    *,
+    program: str = "zaqar-server",
+    transport: str | None = None,
+) -> Settings:
     """Read command line, environment and files into Settings.
+
+    `transport` overrides the option of that name.
 
     Raises ConfigurationError where a value cannot work or needs what is not built.
     """
@@ -253,6 +283,8 @@ def load(arguments: Sequence[str] = (), *, program: str = "zaqar-server") -> Set
         ]
     )
     log.register_options(config)
+    # Standard output is the request log's.
+    config.set_default("use_stderr", True)
     try:
         config(
             list(arguments),
@@ -261,6 +293,8 @@ def load(arguments: Sequence[str] = (), *, program: str = "zaqar-server") -> Set
             version=_version(),
             default_config_files=cfg.find_config_files(project="zaqar"),
         )
+        if transport:
+            config.set_override("transport", transport, group="drivers")
         return _settings(config)
     except cfg.ConfigFileValueError as error:
         # Its own text names the place of the value and no option.
@@ -310,6 +344,7 @@ def _settings(config: Any) -> Settings:
         graceful_timeout=server.graceful_timeout,
         sweep_interval=server.sweep_interval,
         request_log=server.request_log,
+        trusted_proxies=tuple(server.trusted_proxies),
         admin_mode=config.admin_mode,
         daemon=config.daemon,
         enable_checksum=config.enable_checksum,
@@ -329,6 +364,12 @@ def _refuse_what_is_not_built(config: Any) -> None:
             "[DEFAULT] enable_deprecated_api_versions",
             config.enable_deprecated_api_versions,
             [],
+        ),
+        ("[cors] allowed_origin", config.cors.allowed_origin, []),
+        (
+            "[pooling:catalog] enable_virtual_pool",
+            config["pooling:catalog"].enable_virtual_pool,
+            False,
         ),
         (
             "[notification] require_confirmation",

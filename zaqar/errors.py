@@ -10,8 +10,7 @@ ZaqarError
 │   ├── MissingProject, EmptyProject
 │   ├── InvalidQueueName        also a project id that is too long
 │   ├── FormContentType, UnsupportedMediaType, NotAcceptable
-│   ├── UnknownRoute            no such resource, or no valid signature for it
-│   └── HeadersTooLarge
+│   └── UnknownRoute            no such resource, or no valid signature for it
 ├── NotAuthorized               a policy rule refuses
 ├── NotThere
 │   ├── QueueNotFound, MessageNotFound, ClaimNotFound
@@ -80,10 +79,6 @@ class NotAcceptable(BadInput):
 
 class UnknownRoute(BadInput):
     """No such resource, or a signed request that the signature does not cover."""
-
-
-class HeadersTooLarge(BadInput):
-    """The request line or its headers pass the limit."""
 
 
 class NotAuthorized(ZaqarError):

@@ -19,6 +19,7 @@ from zaqar.limits import (
     check_queue_name,
     check_range,
     check_retry_policy,
+    check_size,
     is_integer,
 )
 from zaqar.model import DeadLetter, Metadata
@@ -207,6 +208,8 @@ def patched(metadata: Metadata, changes: Sequence[Change], limits: Limits) -> Me
         else:
             result[change.key] = change.value
     try:
+        size = len(msgspec.json.encode(result))
+        check_size("The metadata", size, limits.max_queue_metadata)
         check_metadata(result, limits)
     except InvalidRequest as error:
         raise InvalidBody(str(error)) from None

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from uuid_utils import uuid7
 
-from zaqar.errors import StorageUnavailable
+from zaqar.errors import StorageUnavailable, ZaqarError
 from zaqar.model import NewMessage, QueueKey
 from zaqar.service import Service, new_revision
 
@@ -52,7 +52,7 @@ def report(
         started, reference = time.perf_counter(), None
         try:
             step()
-        except StorageUnavailable as error:
+        except ZaqarError as error:
             reference = str(uuid.uuid4())
             on_failure(reference, name, error)
         seconds = time.perf_counter() - started

@@ -9,7 +9,7 @@ from uuid_utils import uuid7
 
 from zaqar import limits
 from zaqar.checksum import checksum
-from zaqar.errors import InvalidRequest, MessageNotFound
+from zaqar.errors import InvalidRequest, MessageNotFound, QueueNotFound
 from zaqar.model import Context, Message, NewMessage, Page, QueueKey
 from zaqar.queue_settings import QueueSettings
 from zaqar.service import KnownQueue, Service
@@ -43,7 +43,9 @@ def post(
         limits.check_size("The body", size, queue.settings.max_post_size)
         messages = [_message(service, draft, queue.settings) for draft in drafts]
         if queue.revision is None:
-            service.create_queue(key, {})
+            if not service.create_queue(key, {}):
+                # Somebody was faster, and the settings are theirs: look again.
+                raise QueueNotFound(name)
             queue = service.queues.get(key)
         service.store.post_messages(
             key,

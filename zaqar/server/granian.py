@@ -1,31 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fast engine: granian, whose HTTP part is not Python."""
 
+import json
 import os
 import signal
 import threading
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import Server
 
 from zaqar.conf import Settings
-from zaqar.server.processes import PerProcessApplication
+from zaqar.server.processes import PerProcessApplication, StartResponse
 
 MAX_BUFFER = 65536
+MAX_HEADER = 16384
 PARENT_CHECK_SECONDS = 1.0
 
 
 def serve(settings: Settings) -> None:
     """Serve until a signal stops it."""
 
-    def load() -> PerProcessApplication:
+    def load() -> Limited:
         application = PerProcessApplication(settings)
         application.start()
         threading.Thread(
             target=_stop_with, args=(os.getppid(),), name="parent", daemon=True
         ).start()
-        return application
+        return Limited(application)
 
     os.register_at_fork(after_in_child=_forget_handlers)
     Server(
@@ -41,6 +46,36 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=settings.graceful_timeout,
     ).serve(target_loader=load, wrap_loader=False)
+
+
+class Limited:
+    """Refuses what gunicorn refuses before the application is asked."""
+
+    def __init__(self, application: PerProcessApplication) -> None:
+        self._application = application
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: StartResponse
+    ) -> Iterable[bytes]:
+        for name, value in environ.items():
+            if name.startswith("HTTP_") and len(value) > MAX_HEADER:
+                text = f"A header may have at most {MAX_HEADER} bytes."
+                return _refuse(start_response, 431, text)
+        if "HTTP_TRANSFER_ENCODING" in environ and environ.get("CONTENT_LENGTH"):
+            # SECURITY: who believes which of the two is how requests are smuggled.
+            text = "Content-Length and Transfer-Encoding exclude each other."
+            return _refuse(start_response, 400, text)
+        return self._application(environ, start_response)
+
+
+def _refuse(start_response: StartResponse, status: int, text: str) -> list[bytes]:
+    body = json.dumps({"title": "Bad request", "description": text}).encode()
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+    ]
+    start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+    return [body]
 
 
 def _forget_handlers() -> None:

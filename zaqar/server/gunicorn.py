@@ -76,6 +76,9 @@ class Server(BaseApplication):  # type: ignore[misc]
             "keepalive": KEEPALIVE,
             "graceful_timeout": settings.graceful_timeout,
             "timeout": 60,
+            # SECURITY: nobody but a proxy of ours may say where the service is mounted.
+            "forwarded_allow_ips": ",".join(settings.trusted_proxies),
+            "forwarder_headers": "SCRIPT_NAME" if settings.trusted_proxies else "",
             "limit_request_line": MAX_LINE,
             "limit_request_field_size": MAX_HEADER,
             "limit_request_fields": MAX_HEADERS,

@@ -51,6 +51,11 @@ def warnings(settings: Settings) -> list[str]:
         found.append(
             "no authentication: every user of this machine can be every tenant"
         )
+    if settings.engine == "granian":
+        found.append(
+            "granian takes X_Project_ID for X-Project-ID: a proxy that says who asks "
+            "must drop header names with an underscore"
+        )
     if settings.synchronous == "NORMAL":
         found.append("a power cut may lose the last messages (synchronous=NORMAL)")
     if settings.secret_key:

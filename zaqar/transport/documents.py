@@ -23,6 +23,8 @@ from zaqar.operations.messages import Draft
 encode = msgspec.json.encode
 
 INT64 = range(-(2**63), 2**63)
+MAX_DEPTH = 512
+TOO_DEEP = f"The body is nested more than {MAX_DEPTH} deep."
 
 # Requests ---------------------------------------------------------------------------
 
@@ -40,13 +42,35 @@ def parse(body: bytes) -> Any:
     """
     try:
         value = _decode_any(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise InvalidBody(TOO_DEEP) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidBody(f"The body is not valid JSON: {error}.") from None
     if not isinstance(value, dict | list):
         raise InvalidBody("The body must be a JSON object or array.")
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _check_depth(value)
     if _many_digits(body):
         _check_integers(body)
     return value
+
+
+def _check_depth(value: Any) -> None:
+    """Raise InvalidBody for nesting that other code could not go through.
+
+    A fixed limit: how deep a decoder gets depends on the stack that is left to it.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise InvalidBody(TOO_DEEP)
 
 
 def _check_integers(body: bytes) -> None:

@@ -3,7 +3,7 @@
 
 import sqlite3
 import uuid
-from typing import Any
+from typing import Any, NamedTuple
 
 from zaqar.errors import ClaimNotFound
 from zaqar.model import Claim, DeadLetter, Message, QueueKey
@@ -30,8 +30,9 @@ HELD = f"""
     SELECT {FIELDS} FROM messages WHERE queue = ? AND claim = ? ORDER BY seq
 """
 
+# Without bodies: many may be looked at, and none is shown.
 NEXT_READY = f"""
-    SELECT {FIELDS}, seq, expires FROM messages
+    SELECT id, ttl, expires, claim_count, seq FROM messages
     WHERE queue = ? AND state = {READY} AND seq > ? ORDER BY seq LIMIT ?
 """
 
@@ -41,6 +42,16 @@ MOVE = f"""
         state = {READY}, visible = NULL, claim_count = 0
     WHERE queue = ? AND id = ?
 """
+
+
+class Candidate(NamedTuple):
+    """What decides whether a ready message is a dead letter, and moves with it."""
+
+    id: str
+    ttl: int
+    expires: float
+    claim_count: int
+    seq: int
 
 
 def create(
@@ -159,15 +170,16 @@ def move_dead(
     if dead_letter.queue == key.name:
         return True
     alive, after = 0, 0
-    dead: list[tuple[Any, ...]] = []
+    dead: list[Candidate] = []
     while alive < limit and len(dead) < rows.CHUNK:
         found = connection.execute(NEXT_READY, (row.number, after, limit)).fetchall()
         if not found:
             break
         for fields in found:
-            after = fields[-2]
-            if _message(fields).claim_count >= dead_letter.max_claims:
-                dead.append(fields)
+            candidate = Candidate._make(fields)
+            after = candidate.seq
+            if candidate.claim_count >= dead_letter.max_claims:
+                dead.append(candidate)
             elif (alive := alive + 1) == limit:
                 break
     if dead:
@@ -180,7 +192,7 @@ def _move(
     key: QueueKey,
     row: Row,
     dead_letter: DeadLetter,
-    dead: list[tuple[Any, ...]],
+    dead: list[Candidate],
     now: float,
 ) -> None:
     target = QueueKey(key.project, dead_letter.queue)
@@ -193,9 +205,8 @@ def _move(
         (len(dead), target.project, target.name),
     ).fetchone()
     soonest = float("inf")
-    for seq, fields in enumerate(dead, start=last_seq - len(dead) + 1):
-        message, expires = _message(fields), fields[-1]
-        ttl = message.ttl
+    for seq, message in enumerate(dead, start=last_seq - len(dead) + 1):
+        ttl, expires = message.ttl, message.expires
         if dead_letter.ttl is not None:
             ttl, expires = dead_letter.ttl, now + dead_letter.ttl
         soonest = min(soonest, expires)
@@ -212,7 +223,3 @@ def _drop_twin(
     """Remove a dead letter that was moved before and then posted once more."""
     connection.execute("DELETE FROM messages WHERE queue = ? AND id = ?", (source, id))
     connection.execute(rows.COUNT, (-1, 0, target))
-
-
-def _message(fields: tuple[Any, ...]) -> Message:
-    return Message(*fields[:-2])

@@ -211,7 +211,7 @@ def delete(
     if claim != holder:
         _refuse(connection, row, id, claim, holder)
     connection.execute("DELETE FROM messages WHERE number = ?", (number,))
-    connection.execute(rows.COUNT, (-1, -(holder is not None), row.number))
+    rows.count_removed(connection, row, 1, [] if holder is None else [holder])
 
 
 def _refuse(
@@ -256,8 +256,8 @@ def delete_many(
             if holder not in claims:
                 raise ClaimDoesNotHoldMessage(", ".join(claims), id)
     _drop(connection, (number for number, _, _ in found))
-    held = sum(holder is not None for _, _, holder in found)
-    connection.execute(rows.COUNT, (-len(found), -held, row.number))
+    holders = [holder for _, _, holder in found if holder is not None]
+    rows.count_removed(connection, row, len(found), holders)
 
 
 def _drop(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:

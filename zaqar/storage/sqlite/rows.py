@@ -13,10 +13,11 @@ import msgspec
 
 from zaqar.errors import QueueNotFound
 from zaqar.model import Queue, QueueKey
-from zaqar.storage.sqlite.schema import CLAIMED, DELAYED, NEVER, READY
+from zaqar.storage.sqlite.schema import DELAYED, NEVER, READY
 
-# How many messages one transaction settles or removes: about 20 ms of work.
-CHUNK = 1000
+# How many messages one transaction settles or removes: about 20 ms of work where they
+# are small.
+CHUNK = 500
 
 
 class Row(NamedTuple):
@@ -39,7 +40,7 @@ DROP_EXPIRED = """
     DELETE FROM messages WHERE number IN (
         SELECT number FROM messages WHERE queue = ? AND expires <= ?
         ORDER BY expires LIMIT ?
-    ) RETURNING state
+    ) RETURNING claim
 """
 
 EXPIRED_CLAIMS = """
@@ -55,6 +56,12 @@ FREE = f"""
 """
 
 DROP_CLAIM = "DELETE FROM claims WHERE queue = ? AND id = ?"
+
+DROP_EMPTY_CLAIM = """
+    DELETE FROM claims WHERE queue = ?1 AND id = ?2 AND NOT EXISTS (
+        SELECT 1 FROM messages WHERE queue = ?1 AND claim = ?2
+    )
+"""
 
 SHOW_DELAYED = f"""
     UPDATE messages SET
@@ -109,10 +116,14 @@ def decode(row: tuple[str, str, str, int]) -> Queue:
 
 
 class Settled(NamedTuple):
-    """What a chunk of settling did: messages and claims collected, and whether that
-    was all."""
+    """What a chunk of settling did, and whether that was all.
+
+    `collected` are messages and claims that are gone; `changed` counts the messages
+    that were freed or shown too.
+    """
 
     collected: int
+    changed: int
     done: bool
 
 
@@ -120,17 +131,19 @@ def settle(connection: sqlite3.Connection, row: Row, now: float) -> Settled:
     """Settle a chunk of what the queue's time has changed up to `now`."""
     expired = connection.execute(DROP_EXPIRED, (row.number, now, CHUNK)).fetchall()
     done = len(expired) < CHUNK
-    claims = freed = 0
+    claims = freed = shown = 0
     if done:
         claims, freed, done = _end_claims(connection, row, now)
     if done:
         shown = connection.execute(SHOW_DELAYED, (row.number, now, CHUNK)).rowcount
         done = shown < CHUNK
-    held = sum(state == CLAIMED for (state,) in expired)
-    connection.execute(COUNT, (-len(expired), -held - freed, row.number))
+    holders = [claim for (claim,) in expired if claim is not None]
+    claims += count_removed(connection, row, len(expired), holders)
+    connection.execute(COUNT, (0, -freed, row.number))
     if done:
         connection.execute(WAKE_AGAIN, (row.number,))
-    return Settled(len(expired) + claims, done)
+    collected = len(expired) + claims
+    return Settled(collected, collected + freed + shown, done)
 
 
 def _end_claims(
@@ -144,6 +157,20 @@ def _end_claims(
         if freed >= CHUNK:
             return ended, freed, False
     return len(claims), freed, len(claims) < CHUNK
+
+
+def count_removed(
+    connection: sqlite3.Connection, row: Row, removed: int, holders: list[str]
+) -> int:
+    """Count what was removed; `holders` are the claims of those that were claimed.
+
+    A claim ends with its last message; returns how many did.
+    """
+    connection.execute(COUNT, (-removed, -len(holders), row.number))
+    return sum(
+        connection.execute(DROP_EMPTY_CLAIM, (row.number, claim)).rowcount
+        for claim in set(holders)
+    )
 
 
 def free_claim(connection: sqlite3.Connection, row: Row, claim: str) -> int:

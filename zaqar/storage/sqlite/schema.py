@@ -109,7 +109,11 @@ def prepare(path: str, connection: sqlite3.Connection) -> None:
     time-out, when two connections switch a new file to WAL together.
     Raises ConfigurationError if a newer release wrote the file.
     """
-    connection.execute("PRAGMA journal_mode = WAL")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise ConfigurationError(
+            f"{path} cannot keep a write-ahead log; put it on a local disk."
+        )
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise ConfigurationError(

@@ -2,7 +2,7 @@
 """The SQLite store: the operations of `storage/base.py`, one transaction each."""
 
 import sqlite3
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TypeVar
@@ -51,7 +51,7 @@ AGAIN = Again()
 class SqliteStore:
     """Queues in one file; open it after the fork, share it between threads.
 
-    Writes go through the group commit; each thread reads by a connection of its own.
+    Writes go through the group commit; reads share a pool of connections.
     `busy_timeout` is how many seconds to wait for a lock that somebody else holds
     outside the service (a backup, a shell).
     """
@@ -62,8 +62,7 @@ class SqliteStore:
         self._path = path
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
-        self._readers = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._readers: deque[sqlite3.Connection] = deque()
         try:
             schema.make_folder(path)
             self._lock = FileLock(path + ".lock")
@@ -170,8 +169,10 @@ class SqliteStore:
                 )
             )
         except sqlite3.IntegrityError:
-            # The ids are stored: this is a repetition, and the answer was lost.
-            return
+            # This is a repetition whose answer was lost, if all of it is stored.
+            ids = [message.id for message in messages]
+            if len(self.get_messages(key, ids, now=now)) < len(ids):
+                raise
 
     def list_messages(
         self,
@@ -313,8 +314,8 @@ class SqliteStore:
 
     def close(self) -> None:
         self._commits.close()
-        for connection in self._opened:
-            connection.close()
+        while self._readers:
+            self._readers.pop().close()
         self._lock.close()
 
     # How a step is run ----------------------------------------------------------------
@@ -373,13 +374,19 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend this thread's connection for statements that only read."""
+        """Lend a connection for statements that only read.
+
+        There are as many as threads have ever read at once: threads come and go.
+        """
         try:
-            connection = getattr(self._readers, "connection", None)
-            if connection is None:
-                connection = self._readers.connection = self._connect()
-                self._opened.append(connection)
-            yield connection
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                connection = self._connect()
+            try:
+                yield connection
+            finally:
+                self._readers.append(connection)
         except sqlite3.Error as error:
             raise unavailable(error) or error from None
 

@@ -15,10 +15,12 @@ DUE = """
 def settle_due(connection: sqlite3.Connection, now: float) -> int | None:
     """Settle some queues; how much was collected, or None if none was due."""
     due = connection.execute(DUE, (now,)).fetchall()
-    collected = 0
+    collected = changed = 0
     for row in map(Row._make, due):
-        collected += rows.settle(connection, row, now).collected
-        if collected >= rows.CHUNK:
+        settled = rows.settle(connection, row, now)
+        collected += settled.collected
+        changed += settled.changed
+        if changed >= rows.CHUNK:
             break
     return collected if due else None
 

@@ -5,7 +5,11 @@ Reads the configuration when it is imported, which no other module does, and ope
 store in the process that serves, also where a server forks after the import.
 """
 
+from oslo_log import log
+
 from zaqar import conf
 from zaqar.server.processes import PerProcessApplication
 
-application = app = PerProcessApplication(conf.load())
+settings = conf.load(program="zaqar-wsgi", transport="wsgi")
+log.setup(settings.config, "zaqar")
+application = app = PerProcessApplication(settings)

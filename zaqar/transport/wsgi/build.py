@@ -36,8 +36,9 @@ def build_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
 
 def routes(service: Service) -> list[Route]:
     """List the routes of all versions, by their whole paths."""
+    versions = discovery.VersionsResource(service, [v2.DIALECT])
     return [
-        Route("/", discovery.VersionsResource([v2.DIALECT]), {}, anonymous=True),
+        Route("/", versions, {}, anonymous=True),
         Route("/healthz", discovery.AliveResource(), {}, anonymous=True),
         Route("/readyz", discovery.PingResource(service), {}, anonymous=True),
         *(
@@ -59,7 +60,7 @@ def _expected(
     headers = None
     if isinstance(error, StorageUnavailable):
         headers = {"Retry-After": str(error.retry_after)}
-        LOG.error("%s %s: %s", req.method, req.path, error)
+        LOG.error("%s %r: %s", req.method, req.path, error)
     raise falcon.HTTPError(status, title=title, description=str(error), headers=headers)
 
 
@@ -68,7 +69,7 @@ def _unexpected(
 ) -> NoReturn:
     """Log a bug and answer 500; the description names where to look."""
     request_id = req.context.get("request_id", "-")
-    LOG.exception("%s %s failed, request %s", req.method, req.path, request_id)
+    LOG.exception("%s %r failed, request %s", req.method, req.path, request_id)
     status, title = INTERNAL_ERROR
     raise falcon.HTTPError(
         status, title=title, description=f"The log has more under {request_id}."

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resources that say what is here and whether it works."""
 
+import re
 from typing import Any
 
 import falcon
@@ -14,6 +15,20 @@ from zaqar.transport.wsgi.home import home_document
 
 LOG = log.getLogger(__name__)
 
+MOUNT = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+/?")
+
+
+def mount_of(req: falcon.Request, service: Service) -> str:
+    """Return the path below which the service is mounted; empty at the root.
+
+    A proxy is believed only if it is trusted by name (integrations: rule 4).
+    """
+    prefix: str = req.env.get("HTTP_X_FORWARDED_PREFIX", "")
+    trusted = req.env.get("REMOTE_ADDR") in service.settings.trusted_proxies
+    if trusted and MOUNT.fullmatch(prefix):
+        return prefix.rstrip("/") + req.root_path
+    return str(req.root_path)
+
 
 def version_entry(dialect: Dialect, mount: str) -> dict[str, Any]:
     """Return the version's entry; its link resolves from the place of the mount."""
@@ -24,11 +39,13 @@ def version_entry(dialect: Dialect, mount: str) -> dict[str, Any]:
 class VersionsResource:
     """GET / : the versions that are offered."""
 
-    def __init__(self, dialects: list[Dialect]) -> None:
+    def __init__(self, service: Service, dialects: list[Dialect]) -> None:
+        self._service = service
         self._dialects = dialects
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        entries = [version_entry(dialect, req.root_path) for dialect in self._dialects]
+        mount = mount_of(req, self._service)
+        entries = [version_entry(dialect, mount) for dialect in self._dialects]
         resp.status = falcon.HTTP_300
         resp.data = documents.encode({"versions": entries})
 
@@ -37,13 +54,14 @@ class HomeResource:
     """GET /v2 and /v2/ : the home document."""
 
     def __init__(self, service: Service, dialect: Dialect) -> None:
-        self._admin = service.settings.admin_mode
+        self._service = service
         self._dialect = dialect
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        version = version_entry(self._dialect, req.root_path)
+        version = version_entry(self._dialect, mount_of(req, self._service))
+        admin = self._service.settings.admin_mode
         resp.data = documents.encode(
-            home_document(self._dialect.prefix, version, self._admin)
+            home_document(self._dialect.prefix, version, admin)
         )
         resp.content_type = "application/json-home"
         resp.cache_control = ["max-age=86400"]

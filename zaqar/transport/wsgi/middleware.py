@@ -6,6 +6,7 @@ project (400) -> queue name (400) -> method (405) -> policy (403); then the reso
 reads query and body.
 """
 
+import re
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
@@ -27,6 +28,8 @@ from zaqar.model import Context
 from zaqar.service import Service
 from zaqar.transport.wsgi.dialect import Route
 
+# What Python's UUID takes besides is no spelling of one.
+UUID_CHARACTERS = re.compile(r"(?:urn:uuid:)?\{?[0-9A-Fa-f-]+\}?")
 FORM = "application/x-www-form-urlencoded"
 ACCEPTED = frozenset(("", "*/*", "application/json", "application/*"))
 
@@ -52,6 +55,9 @@ class Gate:
             return
         route, env = self._routes[resource], req.env
         client = project = ""
+        if "%2f" in env.get("RAW_URI", "").partition("?")[0].lower():
+            # Decoded, it would be taken for a step in the path.
+            raise UnknownRoute
         if not route.anonymous:
             check_headers(req, env)
             client = client_of(env, self._service.limits)
@@ -95,6 +101,8 @@ def client_of(env: Mapping[str, Any], limits: Limits) -> str:
 def canonical_uuid(text: str) -> str:
     """Return 32 hex digits, whatever the spelling. Raises WrongClientId."""
     try:
+        if not UUID_CHARACTERS.fullmatch(text):
+            raise ValueError
         return uuid.UUID(text).hex
     except ValueError:
         raise WrongClientId("The header Client-ID must be a UUID.") from None

@@ -3,6 +3,7 @@
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import falcon
@@ -43,8 +44,11 @@ class RequestLog:
             req.path,
             resp.status_code,
             round(spent * 1000, 2),
-            req.env.get("HTTP_X_PROJECT_ID"),
+            req.env.get("HTTP_X_PROJECT_ID", req.env.get("HTTP_X_TENANT_ID")),
             req.context.get("request_id"),
         )
         # PERF: one write is 3 µs; a logging handler makes it 25.
-        os.write(STDOUT, msgspec.json.encode(line) + b"\n")
+        # The answer stands, whatever becomes of its line: a reader that went away, a
+        # full disk.
+        with suppress(OSError):
+            os.write(STDOUT, msgspec.json.encode(line) + b"\n")
