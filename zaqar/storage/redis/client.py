@@ -28,7 +28,7 @@ from redis.exceptions import (
 from zaqar.errors import StorageUnavailable
 from zaqar.storage.redis.address import Address
 from zaqar.storage.redis.nodes import Nodes, open_nodes
-from zaqar.storage.redis.pool import Command, Unreached
+from zaqar.storage.redis.pool import Command, Pool, Unreached
 
 T = TypeVar("T")
 
@@ -46,14 +46,25 @@ SOON = (BusyLoadingError, ClusterDownError, TryAgainError)
 
 
 class Script:
-    """A Lua script; the server knows it by its digest once it was loaded."""
+    """A Lua script; the server knows it by its digest once it was loaded.
 
-    def __init__(self, name: str, *, repeatable: bool = True) -> None:
-        scripts = files("zaqar.storage.redis") / "scripts"
-        common = (scripts / "common.lua").read_text()
-        self.text = common + (scripts / f"{name}.lua").read_text()
+    `repeatable`: it may be sent again when its answer was lost. `is_told`: its first
+    argument is "1" in that case, and else "0". `shares`: pieces that stand before it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *shares: str,
+        repeatable: bool = True,
+        is_told: bool = False,
+    ) -> None:
+        folder = files("zaqar.storage.redis") / "scripts"
+        pieces = [folder / f"{piece}.lua" for piece in ("common", *shares, name)]
+        self.text = "".join([piece.read_text() for piece in pieces])
         self.digest = sha1(self.text.encode()).hexdigest()
         self.repeatable = repeatable
+        self.is_told = is_told
 
 
 class Tries:
@@ -65,6 +76,8 @@ class Tries:
         self._pause = 0.0
         self._deadline = time.monotonic() + PATIENCE - attempt_seconds
         self._redirections = REDIRECTIONS
+        # Whether an answer was lost.
+        self.lost = False
 
     def wait(self) -> bool:
         """Wait before the next attempt; False if there is none left."""
@@ -98,41 +111,52 @@ class Client:
 
     def run(self, script: Script, key: str, *values: Any) -> Any:
         """Run a script on the keys of one queue and return its reply."""
-        command = ("EVALSHA", script.digest, 1, key, *values)
+        told, again = (("0",), ("1",)) if script.is_told else ((), ())
+        command = ("EVALSHA", script.digest, 1, key, *told, *values)
+        repetition = None
+        if script.repeatable:
+            repetition = (*command[:4], *again, *values)
         for _ in range(3):
             try:
-                return self.ask(key, command, repeatable=script.repeatable)
+                return self._ask(key, command, repetition)
             except NoScriptError:
                 self.ask(key, ("SCRIPT", "LOAD", script.text))
         raise StorageUnavailable("The store forgets its scripts.")
 
-    def ask(
-        self, key: str, command: Command, *, repeatable: bool = True, attempts: int = -1
-    ) -> Any:
-        """Send a command to the server that has the key and return its answer."""
-        asked: list[Any] = []
+    def ask(self, key: str, command: Command, *, attempts: int = -1) -> Any:
+        """Send a command, which must bear repetition, to the server that has the key,
+        and return its answer."""
+        return self._ask(key, command, command, attempts)
 
-        def attempt() -> Any:
-            nodes = self._nodes
-            pool = asked.pop() if asked else None
-            if pool is not None:
-                return pool.ask(command, asking=True)
+    def _ask(
+        self,
+        key: str,
+        command: Command,
+        repetition: Command | None,
+        attempts: int = -1,
+    ) -> Any:
+        asked: list[Pool] = []
+
+        def attempt(lost: bool) -> Any:
+            text = repetition if lost and repetition else command
+            if asked:
+                return asked.pop().ask(text, asking=True)
             try:
-                return nodes.pool(key).ask(command)
+                return self._nodes.pool(key).ask(text)
             except AskError as error:
-                asked.append(nodes.asked(error))
+                asked.append(self._nodes.asked(error))
                 raise
 
-        return self._attempted(attempt, repeatable, attempts)
+        return self._attempted(attempt, repetition is not None, attempts)
 
     def ask_all(self, key: str, commands: Sequence[Command]) -> list[Any]:
         """Send commands on keys of one slot together; they must bear repetition."""
-        return self._attempted(lambda: self._nodes.pool(key).ask_all(commands))
+        return self._attempted(lambda _: self._nodes.pool(key).ask_all(commands))
 
     def ask_each(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
         """Send commands, each with its key, together to each server; as `ask_all`."""
 
-        def attempt() -> list[Any]:
+        def attempt(_: bool) -> list[Any]:
             shares: dict[int, list[int]] = {}
             pools = [self._nodes.pool(key) for key, _ in commands]
             for place, pool in enumerate(pools):
@@ -155,12 +179,12 @@ class Client:
         self._nodes.close()
 
     def _attempted(
-        self, attempt: Callable[[], T], repeatable: bool = True, limit: int = -1
+        self, attempt: Callable[[bool], T], repeatable: bool = True, limit: int = -1
     ) -> T:
         tries: Tries | None = None
         while True:
             try:
-                result = attempt()
+                result = attempt(tries is not None and tries.lost)
             except (RedisError, Unreached) as error:
                 if tries is None:
                     attempts = self._attempts if limit < 0 else limit
@@ -193,6 +217,7 @@ class Client:
         elif not isinstance(error, Unreached) and not isinstance(cause, SOON):
             # The answer was lost: perhaps it was done, perhaps not.
             may_pass = may_pass and repeatable
+            tries.lost = True
         self._nodes.refresh()
         if not (may_pass and tries.wait()):
             self._is_down = may_pass

@@ -38,17 +38,18 @@ DONE, AGAIN, ABSENT, CHANGED, CLAIMED, NOT_HELD = range(6)
 PUT = Script("put")
 REMOVE = Script("remove")
 STATS = Script("stats")
-PURGE = Script("purge")
-POST = Script("post")
+# Repeated later, it would take what was posted since.
+PURGE = Script("purge", repeatable=False)
+POST = Script("post", is_told=True)
 LIST = Script("list")
 GET = Script("get")
 DELETE = Script("delete")
 DELETE_MANY = Script("delete_many")
 # What was popped is gone: a second pop would take others.
 POP = Script("pop", repeatable=False)
-CLAIM = Script("claim")
+CLAIM = Script("claim", "lengthen")
 GET_CLAIM = Script("get_claim")
-RENEW = Script("renew")
+RENEW = Script("renew", "lengthen")
 RELEASE = Script("release")
 SETTLE = Script("settle")
 
@@ -121,10 +122,11 @@ class RedisStore:
 
     def delete_queue(self, key: QueueKey) -> None:
         record = self._record(key)
-        if not self._client.ask(record, ("EXISTS", record)):
+        life = self._client.ask(record, ("HGET", record, "b"))
+        if life is None:
             return
         note = self._index.announce(key, creates=False)
-        self._run(REMOVE, key)
+        self._run(REMOVE, key, life)
         self._index.conclude(note)
 
     def list_queues(

@@ -31,6 +31,7 @@ local function bury(ids)
   end
   bulk('ZADD', O, letters)
   call('HSET', Q, 'g', '1')
+  local drop = upkeep()
   drop(ids)
 end
 
@@ -61,7 +62,9 @@ local function take_living()
     end
     from = from + #ids
   end
-  bury(dead)
+  if #dead > 0 then
+    bury(dead)
+  end
   if #dead == CHUNK and #taken < 2 * limit then
     return nil
   end
@@ -105,7 +108,8 @@ if target == '' then
 else
   taken = take_living()
   if call('EXISTS', O) > 0 then
-    life, letters = call('HGET', Q, 'b'), leaving()
+    life, letters = call('HGET', Q, 'b'),
+      call('ZRANGE', O, 0, CHUNK - 1, 'WITHSCORES')
   end
   if not taken then
     return {1, life, letters}

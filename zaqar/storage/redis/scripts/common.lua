@@ -60,119 +60,126 @@ local function ask(command, key, fields)
   return found
 end
 
--- Forgets a claim that holds nothing any more.
-local function finish(claim)
-  call('HDEL', L, claim)
-  call('ZREM', X, claim)
-end
+-- Makes the functions that upkeep needs and returns them: drop(ids), free(claim, delays),
+-- settle(now, delays). PERF: they are made only where they are used; it takes a third of
+-- the time of a small script.
+local function upkeep()
+  -- Forgets a claim that holds nothing any more.
+  local function finish(claim)
+    call('HDEL', L, claim)
+    call('ZREM', X, claim)
+  end
 
--- Takes messages out of the claims that hold them.
-local function let_go(ids)
-  local holders = ask('HMGET', H, ids)
-  local held = {}
-  for i, id in ipairs(ids) do
-    local claim = holders[i]
-    if claim then
-      held[claim] = held[claim] or {}
-      table.insert(held[claim], id)
+  -- Takes messages out of the claims that hold them.
+  local function let_go(ids)
+    local holders = ask('HMGET', H, ids)
+    local held = {}
+    for i, id in ipairs(ids) do
+      local claim = holders[i]
+      if claim then
+        held[claim] = held[claim] or {}
+        table.insert(held[claim], id)
+      end
+    end
+    for claim, theirs in pairs(held) do
+      local key = Q .. ':k:' .. claim
+      bulk('ZREM', key, theirs)
+      bulk('ZREM', C, theirs)
+      bulk('HDEL', H, theirs)
+      if call('EXISTS', key) == 0 then
+        finish(claim)
+      end
     end
   end
-  for claim, theirs in pairs(held) do
+
+  -- Removes messages, whatever their state.
+  local function drop(ids)
+    bulk('HDEL', M, ids)
+    bulk('ZREM', E, ids)
+    bulk('ZREM', R, ids)
+    if call('EXISTS', D, W) > 0 then
+      bulk('ZREM', D, ids)
+      bulk('ZREM', W, ids)
+    end
+    bulk('HDEL', N, ids)
+    if #ids > 0 and call('EXISTS', H) > 0 then
+      let_go(ids)
+    end
+  end
+
+  -- Ends a claim and sets its messages free; says how many they were.
+  local function free(claim, delays)
     local key = Q .. ':k:' .. claim
-    bulk('ZREM', key, theirs)
-    bulk('ZREM', C, theirs)
-    bulk('HDEL', H, theirs)
-    if call('EXISTS', key) == 0 then
-      finish(claim)
+    local held = call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    local ids, ready, back = {}, {}, {}
+    for i = 1, #held, 2 do
+      ids[#ids + 1] = held[i]
     end
+    local shown = delays and ask('ZMSCORE', W, ids) or {}
+    for i, id in ipairs(ids) do
+      local place = shown[i] and back or ready
+      place[#place + 1] = held[2 * i]
+      place[#place + 1] = id
+    end
+    bulk('ZADD', R, ready)
+    bulk('ZADD', D, back)
+    bulk('ZREM', C, ids)
+    bulk('HDEL', H, ids)
+    call('UNLINK', key)
+    finish(claim)
+    return #ids
   end
-end
 
--- Removes messages, whatever their state.
-local function drop(ids)
-  bulk('HDEL', M, ids)
-  bulk('ZREM', E, ids)
-  bulk('ZREM', R, ids)
-  if call('EXISTS', D, W) > 0 then
+  -- Shows messages whose delay is over.
+  local function show(ids)
+    local numbers = ask('ZMSCORE', D, ids)
+    local ready = {}
+    for i, id in ipairs(ids) do
+      if numbers[i] then
+        ready[#ready + 1] = numbers[i]
+        ready[#ready + 1] = id
+      end
+    end
+    bulk('ZADD', R, ready)
     bulk('ZREM', D, ids)
     bulk('ZREM', W, ids)
   end
-  bulk('HDEL', N, ids)
-  if #ids > 0 and call('EXISTS', H) > 0 then
-    let_go(ids)
-  end
-end
 
--- Ends a claim and sets its messages free; says how many they were.
-local function free(claim, delays)
-  local key = Q .. ':k:' .. claim
-  local held = call('ZRANGE', key, 0, -1, 'WITHSCORES')
-  local ids, ready, back = {}, {}, {}
-  for i = 1, #held, 2 do
-    ids[#ids + 1] = held[i]
-  end
-  local shown = delays and ask('ZMSCORE', W, ids) or {}
-  for i, id in ipairs(ids) do
-    local place = shown[i] and back or ready
-    place[#place + 1] = held[2 * i]
-    place[#place + 1] = id
-  end
-  bulk('ZADD', R, ready)
-  bulk('ZADD', D, back)
-  bulk('ZREM', C, ids)
-  bulk('HDEL', H, ids)
-  call('UNLINK', key)
-  finish(claim)
-  return #ids
-end
-
--- Shows messages whose delay is over.
-local function show(ids)
-  local numbers = ask('ZMSCORE', D, ids)
-  local ready = {}
-  for i, id in ipairs(ids) do
-    if numbers[i] then
-      ready[#ready + 1] = numbers[i]
-      ready[#ready + 1] = id
+  -- Does what the time has changed up to now, a chunk at most. Returns the wake (nil: the
+  -- chunk was full) and how many messages and claims were collected.
+  local function settle(now, delays)
+    local left, collected = CHUNK, 0
+    for _, claim in ipairs(call('ZRANGEBYSCORE', X, '-inf', now, 'LIMIT', 0, left)) do
+      left = left - 1 - free(claim, delays)
+      collected = collected + 1
+      if left <= 0 then
+        return nil, collected
+      end
     end
-  end
-  bulk('ZADD', R, ready)
-  bulk('ZREM', D, ids)
-  bulk('ZREM', W, ids)
-end
-
--- Does what the time has changed up to now, a chunk at most. Returns the wake (nil: the
--- chunk was full) and how many messages and claims were collected.
-local function settle(now, delays)
-  local left, collected = CHUNK, 0
-  for _, claim in ipairs(call('ZRANGEBYSCORE', X, '-inf', now, 'LIMIT', 0, left)) do
-    left = left - 1 - free(claim, delays)
-    collected = collected + 1
-    if left <= 0 then
+    local expired = call('ZRANGEBYSCORE', E, '-inf', now, 'LIMIT', 0, left)
+    drop(expired)
+    collected = collected + #expired
+    left = left - #expired
+    local shown = {}
+    if left > 0 then
+      shown = call('ZRANGEBYSCORE', W, '-inf', now, 'LIMIT', 0, left)
+      show(shown)
+    end
+    if left <= #shown then
       return nil, collected
     end
-  end
-  local expired = call('ZRANGEBYSCORE', E, '-inf', now, 'LIMIT', 0, left)
-  drop(expired)
-  collected = collected + #expired
-  left = left - #expired
-  local shown = {}
-  if left > 0 then
-    shown = call('ZRANGEBYSCORE', W, '-inf', now, 'LIMIT', 0, left)
-    show(shown)
-  end
-  if left <= #shown then
-    return nil, collected
-  end
-  local wake = NEVER
-  for _, key in ipairs({E, X, W}) do
-    local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
-    if first and tonumber(first) < tonumber(wake) then
-      wake = first
+    local wake = NEVER
+    for _, key in ipairs({E, X, W}) do
+      local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
+      if first and tonumber(first) < tonumber(wake) then
+        wake = first
+      end
     end
+    call('HSET', Q, 't', wake)
+    return wake, collected
   end
-  call('HSET', Q, 't', wake)
-  return wake, collected
+
+  return drop, free, settle
 end
 
 -- Returns the settled queue as {revision, delays, wake}; or nil and the reply to give.
@@ -185,6 +192,7 @@ local function open(now, revision)
     return nil, {3, head[1], head[2], call('HGET', Q, 'd')}
   end
   if tonumber(head[3]) <= tonumber(now) then
+    local _, _, settle = upkeep()
     head[3] = settle(now, head[2] == '1')
     if not head[3] then
       return nil, {1}
@@ -201,27 +209,6 @@ local function stir(head, instant)
   end
 end
 
--- Gives those that would expire before the end of their claim the longer ttl.
-local function lengthen(ids, ends, ttl, expires)
-  local till = tonumber(ends)
-  local scores = ask('ZMSCORE', E, ids)
-  local longer, instants = {}, {}
-  for i, id in ipairs(ids) do
-    if scores[i] and tonumber(scores[i]) < till then
-      longer[#longer + 1] = id
-      instants[#instants + 1] = expires
-      instants[#instants + 1] = id
-    end
-  end
-  local extras, changed = ask('HMGET', N, longer), {}
-  for i, id in ipairs(longer) do
-    changed[#changed + 1] = id
-    changed[#changed + 1] = (extras[i] or '0 '):match('^%d+') .. ' ' .. ttl
-  end
-  bulk('ZADD', E, instants)
-  bulk('HSET', N, changed)
-end
-
 -- Returns what is stored of messages: the packed texts, the claims that hold them and
 -- their extras; the latter two are empty if no message of the queue has any.
 local function tell(ids)
@@ -231,9 +218,4 @@ local function tell(ids)
   local holders = call('EXISTS', H) > 0 and ask('HMGET', H, ids) or {}
   local extras = call('EXISTS', N) > 0 and ask('HMGET', N, ids) or {}
   return ask('HMGET', M, ids), holders, extras
-end
-
--- Returns the oldest dead letters that are leaving, as {letter, number, ...}.
-local function leaving()
-  return call('ZRANGE', O, 0, CHUNK - 1, 'WITHSCORES')
 end

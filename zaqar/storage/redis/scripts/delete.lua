@@ -18,5 +18,6 @@ elseif given ~= '1' then
 elseif holder ~= claim then
   return {call('HEXISTS', L, claim) == 1 and 4 or 5}
 end
+local drop = upkeep()
 drop({id})
 return {0}

@@ -30,5 +30,6 @@ if count then
     end
   end
 end
+local drop = upkeep()
 drop(found)
 return {0}

@@ -1,28 +1,39 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Appends messages. The legend of the keys is in common.lua.
--- ARGV: revision, the first instant at which one of them ends or becomes visible; then
---   for each: id, packed message, expiry, end of its delay ("": none)
+-- ARGV: "1" if the answer of an earlier attempt was lost, revision, the first instant at
+--   which one of them ends or becomes visible; for each: id, packed message, expiry, end
+--   of its delay ("": none)
 -- Reply: {0} {2} {3, ...}
+-- <q>:p:<id of the first> says for as long as the service may repeat a post that it was
+-- done, though others may have taken the messages since.
 
+local done = Q .. ':p:' .. ARGV[4]
+if ARGV[1] == '1' and call('EXISTS', done) == 1 then
+  return {0}
+end
 local head = call('HMGET', Q, 'v', 'y', 't', 's')
 if not head[1] then
   return {2}
 end
-if head[1] ~= ARGV[1] then
+if head[1] ~= ARGV[2] then
   return {3, head[1], head[2], call('HGET', Q, 'd')}
 end
 
-local ids = {}
-for at = 3, #ARGV, 4 do
-  ids[#ids + 1] = ARGV[at]
-end
-local stored = ask('ZMSCORE', E, ids)
 local number, delays = tonumber(head[4]), head[2] == '1'
 local messages, ready, back, ends, shown = {}, {}, {}, {}, {}
-for i, id in ipairs(ids) do
-  if not stored[i] then
-    local at, n = 4 * i - 1, #messages
-    local visible = ARGV[at + 3]
+local stored = {}
+if #ARGV > 7 then
+  local ids = {}
+  for at = 4, #ARGV, 4 do
+    ids[#ids + 1] = ARGV[at]
+  end
+  stored = ask('ZMSCORE', E, ids)
+else
+  stored[1] = call('ZSCORE', E, ARGV[4])
+end
+for at = 4, #ARGV, 4 do
+  if not stored[at / 4] then
+    local id, visible, n = ARGV[at], ARGV[at + 3], #messages
     number = number + 1
     messages[n + 1], messages[n + 2] = id, ARGV[at + 1]
     ends[n + 1], ends[n + 2] = ARGV[at + 2], id
@@ -43,9 +54,10 @@ bulk('ZADD', E, ends)
 bulk('ZADD', R, ready)
 bulk('ZADD', D, back)
 bulk('ZADD', W, shown)
-if tonumber(ARGV[2]) < tonumber(head[3]) then
-  call('HSET', Q, 's', number, 't', ARGV[2])
+if tonumber(ARGV[3]) < tonumber(head[3]) then
+  call('HSET', Q, 's', number, 't', ARGV[3])
 else
   call('HSET', Q, 's', number)
 end
+call('SET', done, '', 'EX', 30)
 return {0}

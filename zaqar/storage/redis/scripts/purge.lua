@@ -8,6 +8,7 @@ if not head then
   return reply
 end
 if call('ZCARD', R) + call('ZCARD', D) <= CHUNK then
+  local drop = upkeep()
   drop(call('ZRANGE', R, 0, -1))
   drop(call('ZRANGE', D, 0, -1))
   return {0}

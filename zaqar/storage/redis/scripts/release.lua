@@ -8,6 +8,7 @@ if not head then
   return reply
 end
 if call('HEXISTS', L, ARGV[2]) == 1 then
+  local _, free = upkeep()
   free(ARGV[2], head[2] == '1')
 end
 return {0}

@@ -8,5 +8,7 @@ local head = call('HMGET', Q, 'v', 'y', 'b')
 if not head[1] then
   return {2}
 end
+local _, _, settle = upkeep()
 local wake, collected = settle(ARGV[1], head[2] == '1')
-return {wake and 0 or 1, collected, head[3], leaving()}
+return {wake and 0 or 1, collected, head[3],
+  call('ZRANGE', O, 0, CHUNK - 1, 'WITHSCORES')}
