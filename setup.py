@@ -28,9 +28,15 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["zaqar", "zaqar.*"]),
-    package_data={"zaqar": ["py.typed"]},
+    package_data={
+        "zaqar": ["py.typed"],
+        "zaqar.storage.redis": ["scripts/*.lua"],
+    },
     install_requires=requirements("requirements.txt"),
-    extras_require={"fast": ["granian>=2.5"]},
+    extras_require={
+        "fast": ["granian>=2.5"],
+        "redis": ["redis[hiredis]>=5.2"],
+    },
     entry_points={
         "console_scripts": [
             "zaqar-server = zaqar.cli:server",

@@ -80,7 +80,7 @@ def test_script_tells_its_version(script: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[drivers]\nmessage_store = redis\n", "message_store = redis"),
+        ("[drivers]\nmessage_store = swift\n", "message_store = swift"),
         ("[server]\nworkers = many\n", "workers"),
     ],
 )

@@ -42,7 +42,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     settings = conf.load()
 
     assert (settings.bind, settings.port) == ("127.0.0.1", 8888)
-    assert settings.synchronous == "FULL"
+    assert settings.store.synchronous == "FULL"
     assert settings.engine == "gunicorn"
     assert settings.limits == Limits()
     assert not settings.admin_mode
@@ -57,7 +57,7 @@ def test_there_is_a_worker_for_each_processor_that_may_be_used() -> None:
 
 
 def test_the_database_stands_in_the_users_data_folder(home: Path) -> None:
-    assert conf.load().database == f"{home}/.local/share/zaqar/zaqar.db"
+    assert conf.load().store.path == f"{home}/.local/share/zaqar/zaqar.db"
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_a_file_is_read(load: Load) -> None:
     assert settings.admin_mode
     assert settings.enable_checksum
     assert (settings.bind, settings.port) == ("::1", 9999)
-    assert settings.database == "/var/lib/zaqar/zaqar.db"
-    assert settings.synchronous == "NORMAL"
+    assert settings.store.path == "/var/lib/zaqar/zaqar.db"
+    assert settings.store.synchronous == "NORMAL"
     assert settings.engine == "granian"
     assert (settings.workers, settings.threads) == (3, 5)
     assert (settings.graceful_timeout, settings.sweep_interval) == (7, 0.5)
@@ -177,8 +177,8 @@ def test_switches_of_the_command_line(option: str) -> None:
 def test_the_old_name_of_the_message_store_is_understood(load: Load) -> None:
     load("[drivers]\nstorage = sqlite\n")
 
-    with pytest.raises(ConfigurationError, match=r"\[drivers\] message_store = redis"):
-        load("[drivers]\nstorage = redis\n")
+    with pytest.raises(ConfigurationError, match=r"\[drivers\] message_store = swift"):
+        load("[drivers]\nstorage = swift\n")
 
 
 @pytest.mark.parametrize(
@@ -195,10 +195,8 @@ def test_the_old_name_of_the_message_store_is_understood(load: Load) -> None:
         ("drivers", "transport = websocket", r"\[drivers\] transport = websocket"),
         ("drivers", "message_store = mongodb", "sqlite"),
         ("drivers", "message_store = mongodb.fifo", "sqlite"),
-        ("drivers", "message_store = redis", "sqlite"),
         ("drivers", "message_store = swift", "sqlite"),
         ("drivers", "management_store = mongodb", "sqlite"),
-        ("drivers", "management_store = redis", "sqlite"),
         ("drivers", "management_store = sqlalchemy", "sqlite"),
         *(
             ("storage", f"{noun}_pipeline = zaqar.x", rf"\[storage\] {noun}_pipeline")

@@ -121,7 +121,7 @@ def test_the_configuration_of_the_readme_works(
 
     settings = conf.load(["--config-file", str(path)])
 
-    assert settings.database == "/var/lib/zaqar/zaqar.db"
+    assert settings.store.path == "/var/lib/zaqar/zaqar.db"
     assert settings.workers == 2
 
 

@@ -7,15 +7,14 @@ import msgspec
 import pytest
 
 from zaqar import __version__
-from zaqar.conf import Settings
+from zaqar.conf import RedisSettings, Settings, SqliteSettings
 from zaqar.limits import Limits
 from zaqar.server.report import base_url, curl, start_report, warnings
 
 SETTINGS = Settings(
     bind="127.0.0.1",
     port=8888,
-    database="/var/lib/zaqar/zaqar.db",
-    synchronous="FULL",
+    store=SqliteSettings("/var/lib/zaqar/zaqar.db", "FULL"),
     engine="gunicorn",
     workers=2,
     threads=8,
@@ -87,7 +86,10 @@ def test_any_other_address_is_warned_of(bind: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [
-        ({"synchronous": "NORMAL"}, "a power cut may lose the last messages"),
+        (
+            {"store": SqliteSettings("z.db", "NORMAL")},
+            "a power cut may lose the last messages",
+        ),
         ({"admin_mode": True}, "admin mode is on"),
     ],
 )
@@ -101,7 +103,7 @@ def test_unsafe_settings_are_warned_of(
 
 
 def test_normal_durability_is_not_promised_as_full() -> None:
-    report = start_report(with_(synchronous="NORMAL"))
+    report = start_report(with_(store=SqliteSettings("z.db", "NORMAL")))
 
     assert "synchronous=NORMAL: an answered message survives a killed process" in report
 
@@ -115,3 +117,12 @@ def test_the_curl_is_one_command_for_a_shell() -> None:
         "http://127.0.0.1:8888/v2/queues/demo/messages",
     ]
     assert words[-1] == '{"messages": [{"body": "hello", "ttl": 300}]}'
+
+
+def test_the_password_of_a_store_is_not_shown() -> None:
+    uri = "redis://user:se%3Acret@redis.example.org:6379?dbid=2"
+
+    report = start_report(with_(store=RedisSettings(uri, 10, 1.0)))
+
+    assert "redis, redis://user:***@redis.example.org:6379?dbid=2" in report
+    assert "cret" not in report

@@ -56,13 +56,15 @@ DRIVER_OPTIONS = [
         default="sqlite",
         deprecated_name="storage",
         choices=["sqlite", "mongodb", "mongodb.fifo", "redis", "swift"],
-        help="Where queues and messages are kept. This release offers sqlite.",
+        help="Where queues and messages are kept. This release offers sqlite and "
+        "redis.",
     ),
     cfg.StrOpt(
         "management_store",
         default="sqlite",
         choices=["sqlite", "mongodb", "redis", "sqlalchemy"],
-        help="Where pools and flavors are kept. This release offers sqlite.",
+        help="Where pools and flavors are kept, once there are any. This release "
+        "takes sqlite and redis.",
     ),
 ]
 
@@ -84,6 +86,30 @@ SQLITE_OPTIONS = [
         choices=["FULL", "NORMAL"],
         help="FULL: what was answered survives a power cut. NORMAL: it survives a "
         "killed process, but a power cut may lose the last moments.",
+    ),
+]
+
+REDIS_OPTIONS = [
+    cfg.StrOpt(
+        "uri",
+        default="redis://127.0.0.1:6379",
+        secret=True,
+        help="redis://[[user]:password@]host[:port][?options]; several hosts with "
+        "master=NAME for Sentinel, or with cluster=true; a path instead of the host "
+        "for a Unix socket; rediss:// for TLS. Redis 6.2 or newer, or Valkey.",
+    ),
+    cfg.IntOpt(
+        "max_reconnect_attempts",
+        default=10,
+        min=0,
+        help="How often to try again to reach the server, within the 10 seconds in "
+        "which a request is answered.",
+    ),
+    cfg.FloatOpt(
+        "reconnect_sleep",
+        default=1.0,
+        min=0.0,
+        help="Seconds before the second try; doubled each time.",
     ),
 ]
 
@@ -222,6 +248,8 @@ OPTIONS: dict[str, list[Any]] = {
     "drivers:transport:wsgi": WSGI_OPTIONS,
     "drivers:message_store:sqlite": SQLITE_OPTIONS,
     "drivers:management_store:sqlite": SQLITE_OPTIONS,
+    "drivers:message_store:redis": REDIS_OPTIONS,
+    "drivers:management_store:redis": REDIS_OPTIONS,
     "notification": NOTIFICATION_OPTIONS,
     "pooling:catalog": CATALOG_OPTIONS,
     "server": SERVER_OPTIONS,
@@ -231,13 +259,27 @@ OPTIONS: dict[str, list[Any]] = {
 }
 
 
+class SqliteSettings(msgspec.Struct, frozen=True):
+    """The embedded store."""
+
+    path: str
+    synchronous: str
+
+
+class RedisSettings(msgspec.Struct, frozen=True):
+    """A Redis or Valkey server, or several."""
+
+    uri: str
+    max_reconnect_attempts: int
+    reconnect_sleep: float
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What the options come to; `config` is for oslo's own libraries only."""
 
     bind: str
     port: int
-    database: str
-    synchronous: str
+    store: SqliteSettings | RedisSettings
     engine: str
     workers: int
     threads: int
@@ -327,7 +369,6 @@ def _version() -> str:
 def _settings(config: Any) -> Settings:
     _refuse_what_is_not_built(config)
     server, transport = config.server, config.transport
-    sqlite = config["drivers:message_store:sqlite"]
     wsgi = config["drivers:transport:wsgi"]
     limits = Limits(**{name: transport[name] for name in Limits.__struct_fields__})
     _check_limits(limits)
@@ -336,8 +377,7 @@ def _settings(config: Any) -> Settings:
     return Settings(
         bind=wsgi.bind,
         port=wsgi.port,
-        database=sqlite_path(sqlite.uri),
-        synchronous=sqlite.synchronous,
+        store=_store_settings(config),
         engine=server.engine,
         workers=server.workers or len(os.sched_getaffinity(0)),
         threads=server.threads,
@@ -354,6 +394,16 @@ def _settings(config: Any) -> Settings:
         config=config,
         secret_key=config.signed_url.secret_key,
     )
+
+
+def _store_settings(config: Any) -> SqliteSettings | RedisSettings:
+    if config.drivers.message_store == "redis":
+        redis = config["drivers:message_store:redis"]
+        return RedisSettings(
+            redis.uri, redis.max_reconnect_attempts, redis.reconnect_sleep
+        )
+    sqlite = config["drivers:message_store:sqlite"]
+    return SqliteSettings(sqlite_path(sqlite.uri), sqlite.synchronous)
 
 
 def _refuse_what_is_not_built(config: Any) -> None:
@@ -377,13 +427,18 @@ def _refuse_what_is_not_built(config: Any) -> None:
             False,
         ),
         ("[drivers] transport", config.drivers.transport, "wsgi"),
-        ("[drivers] message_store", config.drivers.message_store, "sqlite"),
-        ("[drivers] management_store", config.drivers.management_store, "sqlite"),
         *(
             (f"[storage] {option.name}", config.storage[option.name], [])
             for option in STORAGE_OPTIONS
         ),
     )
+    for name in ("message_store", "management_store"):
+        value = config.drivers[name]
+        if value not in ("sqlite", "redis"):
+            raise ConfigurationError(
+                f"[drivers] {name} = {value}: this release does not offer it; "
+                "the values that it offers are sqlite and redis."
+            )
     for name, value, offered in built:
         if value != offered:
             shown = "empty" if offered in ("", []) else offered

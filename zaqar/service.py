@@ -8,8 +8,13 @@ from typing import TypeVar
 
 import msgspec
 
-from zaqar.conf import Settings
-from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
+from zaqar.conf import Settings, SqliteSettings
+from zaqar.errors import (
+    ConfigurationError,
+    QueueChanged,
+    QueueNotFound,
+    StorageUnavailable,
+)
 from zaqar.limits import Limits
 from zaqar.model import Metadata, Queue, QueueKey
 from zaqar.policy import Policy
@@ -112,8 +117,25 @@ def new_revision() -> str:
 
 
 def open_store(settings: Settings) -> Store:
-    """Open the message store; after the fork, where processes are forked."""
-    return SqliteStore(settings.database, synchronous=settings.synchronous)
+    """Open the message store; after the fork, where processes are forked.
+
+    Raises ConfigurationError.
+    """
+    store = settings.store
+    if isinstance(store, SqliteSettings):
+        return SqliteStore(store.path, synchronous=store.synchronous)
+    try:
+        from zaqar.storage.redis.store import RedisStore
+    except ImportError as error:
+        raise ConfigurationError(
+            f"[drivers] message_store = redis: {error}. It comes with the extra "
+            "'redis': pip install 'zaqar[redis]'."
+        ) from None
+    return RedisStore(
+        store.uri,
+        max_reconnect_attempts=store.max_reconnect_attempts,
+        reconnect_sleep=store.reconnect_sleep,
+    )
 
 
 def build(settings: Settings) -> Service:

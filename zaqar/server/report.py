@@ -2,9 +2,13 @@
 """What the server says when it starts: where it is, what it keeps, what is unsafe."""
 
 import ipaddress
+import re
 
 from zaqar import __version__
-from zaqar.conf import Settings
+from zaqar.conf import RedisSettings, Settings, SqliteSettings
+
+# SECURITY: passwords in a URI are shown to nobody.
+PASSWORD = re.compile(r":[^:@/]*@")
 
 
 def start_report(settings: Settings) -> str:
@@ -13,8 +17,8 @@ def start_report(settings: Settings) -> str:
     lines = [
         f"zaqar-server {__version__}",
         f"  address         {address}",
-        f"  store           sqlite, {settings.database}",
-        f"  durability      synchronous={settings.synchronous}: {_promise(settings)}",
+        f"  store           {_place(settings.store)}",
+        f"  durability      {_promise(settings.store)}",
         "  authentication  none: project and client id are taken from the headers",
         f"  engine          {settings.engine}, {settings.workers} workers of "
         f"{settings.threads} threads",
@@ -56,7 +60,12 @@ def warnings(settings: Settings) -> list[str]:
             "granian takes X_Project_ID for X-Project-ID: a proxy that says who asks "
             "must drop header names with an underscore"
         )
-    if settings.synchronous == "NORMAL":
+    if isinstance(settings.store, RedisSettings):
+        found.append(
+            "what a power cut or a killed Redis loses is decided by its own settings "
+            "(appendonly, appendfsync)"
+        )
+    elif settings.store.synchronous == "NORMAL":
         found.append("a power cut may lose the last messages (synchronous=NORMAL)")
     if settings.secret_key:
         found.append(
@@ -68,10 +77,21 @@ def warnings(settings: Settings) -> list[str]:
     return found
 
 
-def _promise(settings: Settings) -> str:
-    if settings.synchronous == "FULL":
-        return "an answered message survives a power cut"
-    return "an answered message survives a killed process, not a power cut"
+def _place(store: SqliteSettings | RedisSettings) -> str:
+    if isinstance(store, SqliteSettings):
+        return f"sqlite, {store.path}"
+    return f"redis, {PASSWORD.sub(':***@', store.uri)}"
+
+
+def _promise(store: SqliteSettings | RedisSettings) -> str:
+    if isinstance(store, RedisSettings):
+        return "as the Redis server is set up to keep what it was told"
+    if store.synchronous == "FULL":
+        return "synchronous=FULL: an answered message survives a power cut"
+    return (
+        "synchronous=NORMAL: an answered message survives a killed process, "
+        "not a power cut"
+    )
 
 
 def _is_loopback(host: str) -> bool:
