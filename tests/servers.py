@@ -20,6 +20,10 @@ Options = Mapping[str, Mapping[str, object]]
 START_SECONDS = 30
 STOP_SECONDS = 10
 
+# The same tests against another engine or store: set these when you run them.
+ENGINE = os.environ.get("ZAQAR_TEST_ENGINE", "gunicorn")
+REDIS_URI = os.environ.get("ZAQAR_TEST_API_REDIS_URI", "")
+
 
 class Server:
     """A running `zaqar-server`, or other command, with a store of its own in `folder`.
@@ -76,9 +80,12 @@ class Server:
             "drivers:transport:wsgi": {"bind": self.host, "port": self.port},
             "drivers:message_store:sqlite": {"uri": store, "synchronous": "NORMAL"},
             "drivers:management_store:sqlite": {"uri": registry},
-            "server": {"workers": 1, "threads": 4},
+            "server": {"workers": 1, "threads": 4, "engine": ENGINE},
             "oslo_policy": {"policy_file": str(self.folder / "policy.yaml")},
         }
+        if REDIS_URI:
+            merged["drivers"] = {"message_store": "redis"}
+            merged["drivers:message_store:redis"] = {"uri": REDIS_URI}
         for group, values in options.items():
             merged.setdefault(group, {}).update(values)
         return merged

@@ -25,7 +25,7 @@ from zaqar.storage.sqlite.store import SqliteStore
 T = TypeVar("T")
 
 # How often an operation starts again because the queue's settings changed meanwhile.
-ATTEMPTS = 5
+ATTEMPTS = 30
 MAX_KNOWN_QUEUES = 10_000
 
 

@@ -328,7 +328,6 @@ def test_admin_rules_are_closed_and_others_open_by_default(api: Api) -> None:
     [
         ({"drivers": {"message_store": "mongodb"}}, "mongodb"),
         ({"drivers": {"message_store": "bogus"}}, "bogus"),
-        ({"drivers": {"management_store": "redis"}}, "redis"),
         ({"DEFAULT": {"pooling": True}}, "pooling"),
         ({"DEFAULT": {"auth_strategy": "keystone"}}, "keystone"),
         ({"DEFAULT": {"auth_strategy": "keystoen"}}, "auth_strategy"),
