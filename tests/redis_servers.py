@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ import pytest
 from tests.servers import free_port
 
 START_SECONDS = 20
+END = b"+PONG\r\n"
 
 
 def program() -> str:
@@ -41,11 +42,26 @@ def program() -> str:
 class RedisServer:
     """A server of its own data in `folder`; it can be killed and started again."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(
+        self, folder: Path, *options: str, sentinel: Path | None = None
+    ) -> None:
         self.folder = folder
         self.port = free_port()
+        while self.port > 55_000:
+            # The bus of a cluster is 10,000 above.
+            self.port = free_port()
         self.socket = str(folder / "redis.sock")
-        self._options = options
+        self._options = [
+            *("--port", str(self.port)),
+            *("--bind", "127.0.0.1"),
+            *("--dir", str(folder)),
+            *options,
+        ]
+        if sentinel is not None:
+            self._options = [str(sentinel), *self._options, "--sentinel"]
+        else:
+            self._options += ["--unixsocket", self.socket]
+            self._options += ["--save", "", "--appendonly", "yes"]
         self.start()
 
     @property
@@ -57,22 +73,13 @@ class RedisServer:
     def start(self) -> None:
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    program(),
-                    *("--port", str(self.port)),
-                    *("--bind", "127.0.0.1"),
-                    *("--unixsocket", self.socket),
-                    *("--dir", str(self.folder)),
-                    *("--save", ""),
-                    *("--appendonly", "yes"),
-                    *self._options,
-                ],
+                [program(), *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + START_SECONDS
-        while self.ask("PING") != "+PONG":
+        while "+PONG" not in self.ask("PING"):
             if time.monotonic() > deadline or self.process.poll() is not None:
                 self.kill()
                 raise AssertionError((self.folder / "redis.log").read_text())
@@ -82,13 +89,14 @@ class RedisServer:
         """Send an inline command on a connection of its own; return all it answers."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as line:
-                line.sendall(" ".join(words).encode() + b"\r\nQUIT\r\n")
+                line.sendall(" ".join(words).encode() + b"\r\nPING\r\n")
                 answer = b""
-                while part := line.recv(65536):
+                while not answer.endswith(END) and (part := line.recv(65536)):
                     answer += part
         except OSError:
             return ""
-        return answer.decode(errors="replace").removesuffix("+OK\r\n").strip()
+        text = answer.decode(errors="replace")
+        return text if words == ("PING",) else text.removesuffix(END.decode()).strip()
 
     def stop_for_a_while(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
@@ -106,10 +114,17 @@ class RedisCluster:
 
     def __init__(self, folder: Path) -> None:
         self.nodes: list[RedisServer] = []
-        for number in range(3):
-            place = folder / str(number)
-            place.mkdir()
-            self.nodes.append(RedisServer(place, "--cluster-enabled", "yes"))
+        try:
+            for number in range(3):
+                place = folder / str(number)
+                place.mkdir()
+                self.nodes.append(RedisServer(place, "--cluster-enabled", "yes"))
+            self._join()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _join(self) -> None:
         first, *others = self.nodes
         for node, (start, end) in zip(
             self.nodes, ((0, 5460), (5461, 10922), (10923, 16383)), strict=True
@@ -132,9 +147,45 @@ class RedisCluster:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         return f"redis://{hosts}?cluster=true&socket_timeout=4"
 
+    def slot_of(self, key: str) -> int:
+        return int(self.nodes[0].ask("CLUSTER", "KEYSLOT", key).removeprefix(":"))
+
+    def owner_of(self, slot: int) -> RedisServer:
+        for node in self.nodes:
+            for word in _own_line(node)[8:]:
+                first, _, last = word.partition("-")
+                if first.isdigit() and int(first) <= slot <= int(last or first):
+                    return node
+        raise AssertionError(f"Nobody has the slot {slot}.")
+
+    def begin_to_move(self, slot: int, source: RedisServer, to: RedisServer) -> None:
+        """Let the slot be in motion; no key is moved yet."""
+        source_id, target_id = _own_line(source)[0], _own_line(to)[0]
+        to.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", source_id)
+        source.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", target_id)
+
+    def keys_in(self, slot: int, node: RedisServer) -> list[str]:
+        answer = node.ask("CLUSTER", "GETKEYSINSLOT", str(slot), "1000")
+        return [line for line in answer.splitlines() if line[0] not in "*$"]
+
+    def move(self, keys: list[str], source: RedisServer, to: RedisServer) -> None:
+        for key in keys:
+            source.ask("MIGRATE", "127.0.0.1", str(to.port), key, "0", "5000")
+
+    def end_move(self, slot: int, to: RedisServer) -> None:
+        target_id = _own_line(to)[0]
+        for node in [to, *(node for node in self.nodes if node is not to)]:
+            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", target_id)
+
     def kill(self) -> None:
         for node in self.nodes:
             node.kill()
+
+
+def _own_line(node: RedisServer) -> list[str]:
+    """Return what a node says of itself: its id first, its slots from the ninth on."""
+    lines = node.ask("CLUSTER", "NODES").splitlines()
+    return next(line.split() for line in lines if "myself" in line)
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +204,25 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
     cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
     yield cluster
     cluster.kill()
+
+
+@pytest.fixture
+def sentinel_of(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[RedisServer], RedisServer]]:
+    """A function that starts a Sentinel, which knows the server as `m`."""
+    running: list[RedisServer] = []
+
+    def start(server: RedisServer) -> RedisServer:
+        folder = tmp_path_factory.mktemp("sentinel")
+        config = folder / "sentinel.conf"
+        config.write_text(f"sentinel monitor m 127.0.0.1 {server.port} 1\n")
+        running.append(RedisServer(folder, sentinel=config))
+        return running[-1]
+
+    yield start
+    for sentinel in running:
+        sentinel.kill()
 
 
 @pytest.fixture

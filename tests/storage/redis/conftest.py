@@ -5,10 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.redis_servers import own_redis, redis_cluster, redis_uri
+from tests.redis_servers import own_redis, redis_cluster, redis_uri, sentinel_of
 from zaqar.storage.redis.store import RedisStore
 
-__all__ = ["own_redis", "redis_cluster", "redis_uri"]
+__all__ = ["own_redis", "redis_cluster", "redis_uri", "sentinel_of"]
 
 
 @pytest.fixture

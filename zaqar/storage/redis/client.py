@@ -104,6 +104,7 @@ class Client:
         self._nodes: Nodes = open_nodes(address)
         self._attempts = max_reconnect_attempts
         self._sleep = reconnect_sleep
+        self._is_cluster = address.cluster
         # Connecting and one answer.
         self._attempt_seconds = 2 * address.timeout
         # Nobody waits again for a server that somebody has given up on just now.
@@ -111,11 +112,15 @@ class Client:
 
     def run(self, script: Script, key: str, *values: Any) -> Any:
         """Run a script on the keys of one queue and return its reply."""
+        # NOTE: the second key never exists. So a node of a cluster that has only some
+        # of the keys, because their slot is moving, refuses the script (TRYAGAIN)
+        # instead of running half of it.
+        keys = (2, key, f"{key}:0") if self._is_cluster else (1, key)
         told, again = (("0",), ("1",)) if script.is_told else ((), ())
-        command = ("EVALSHA", script.digest, 1, key, *told, *values)
+        command = ("EVALSHA", script.digest, *keys, *told, *values)
         repetition = None
         if script.repeatable:
-            repetition = (*command[:4], *again, *values)
+            repetition = ("EVALSHA", script.digest, *keys, *again, *values)
         for _ in range(3):
             try:
                 return self._ask(key, command, repetition)

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 # A connection that was idle for so many seconds is looked at before it is used: the
 # server may have closed it.
-IDLE_SECONDS = 0.1
+IDLE_SECONDS = 0.02
 
 Command = tuple[Any, ...]
 

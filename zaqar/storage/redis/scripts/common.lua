@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What all scripts share; it stands in front of each of them when they are loaded.
 --
--- KEYS[1] is the record of the queue. All other keys of the queue begin with it, so they
--- have its hash tag and lie in its slot:
+-- KEYS[1] is the record of the queue; KEYS[2], in a cluster, a key that never exists. All
+-- other keys of the queue begin with the first, so they have its hash tag and its slot:
 --   <q>            hash  v revision; y "1": the queue delays; d metadata (JSON);
 --                        s last number of a message; b random name of this life;
 --                        t wake: nothing in the queue ends or becomes visible before it;
