@@ -79,7 +79,7 @@ class RedisServer:
                 stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + START_SECONDS
-        while "+PONG" not in self.ask("PING"):
+        while not self.is_up():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 self.kill()
                 raise AssertionError((self.folder / "redis.log").read_text())
@@ -95,8 +95,15 @@ class RedisServer:
                     answer += part
         except OSError:
             return ""
-        text = answer.decode(errors="replace")
-        return text if words == ("PING",) else text.removesuffix(END.decode()).strip()
+        return answer.decode(errors="replace").removesuffix(END.decode()).strip()
+
+    def is_up(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as line:
+                line.sendall(b"PING\r\n")
+                return line.recv(100) == END
+        except OSError:
+            return False
 
     def stop_for_a_while(self) -> None:
         self.process.send_signal(signal.SIGSTOP)

@@ -2,7 +2,7 @@
 """Connections to one server, shared by the threads of a process.
 
 PERF: a command through this pool takes half the time of one through the client class of
-redis-py; connecting, packing and parsing are redis-py's.
+redis-py; connecting and parsing are redis-py's.
 """
 
 import os
@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from hiredis import pack_command
 from redis.exceptions import RedisError, ResponseError
 
 # A connection that was idle for so many seconds is looked at before it is used: the
@@ -29,9 +30,7 @@ class Connection(Protocol):
 
     def can_read(self, timeout: float) -> bool: ...
 
-    def pack_command(self, *command: Any) -> Any: ...
-
-    def send_packed_command(self, packed: Any, check_health: bool) -> None: ...
+    def send_packed_command(self, packed: list[bytes], check_health: bool) -> None: ...
 
     def read_response(self) -> Any: ...
 
@@ -70,10 +69,9 @@ class Pool:
         """
         connection = self._take()
         try:
-            for command in commands:
-                connection.send_packed_command(
-                    connection.pack_command(*command), check_health=False
-                )
+            # PERF: packing through the connection takes more than twice as long.
+            packed = b"".join([pack_command(command) for command in commands])
+            connection.send_packed_command([packed], check_health=False)
             answers = [_answer(connection) for _ in commands]
         except BaseException:
             connection.disconnect()

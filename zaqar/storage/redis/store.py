@@ -35,23 +35,27 @@ from zaqar.storage.redis.letters import Letters
 # How the replies of scripts begin (scripts/common.lua).
 DONE, AGAIN, ABSENT, CHANGED, CLAIMED, NOT_HELD = range(6)
 
-PUT = Script("put")
+# The pieces that stand before a script (scripts/*.lua).
+SETTLED = ("upkeep", "open")
+TELLING = (*SETTLED, "tell")
+CREATE = Script("create")
+REPLACE = Script("replace", *SETTLED)
 REMOVE = Script("remove")
-STATS = Script("stats")
+STATS = Script("stats", *SETTLED)
 # Repeated later, it would take what was posted since.
-PURGE = Script("purge", repeatable=False)
+PURGE = Script("purge", *SETTLED, repeatable=False)
 POST = Script("post", is_told=True)
-LIST = Script("list")
-GET = Script("get")
-DELETE = Script("delete")
-DELETE_MANY = Script("delete_many")
+LIST = Script("list", *TELLING)
+GET = Script("get", *TELLING)
+DELETE = Script("delete", *SETTLED)
+DELETE_MANY = Script("delete_many", *SETTLED)
 # What was popped is gone: a second pop would take others.
-POP = Script("pop", repeatable=False)
-CLAIM = Script("claim", "lengthen")
-GET_CLAIM = Script("get_claim")
-RENEW = Script("renew", "lengthen")
-RELEASE = Script("release")
-SETTLE = Script("settle")
+POP = Script("pop", *SETTLED, repeatable=False)
+CLAIM = Script("claim", *TELLING, "lengthen")
+GET_CLAIM = Script("get_claim", *TELLING)
+RENEW = Script("renew", *SETTLED, "lengthen")
+RELEASE = Script("release", *SETTLED)
+SETTLE = Script("settle", "upkeep")
 
 # A number of a message; below 2**53, so that the score of a sorted set holds it.
 NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -98,15 +102,15 @@ class RedisStore:
         now: float,
     ) -> bool:
         document = packing.write_metadata(metadata)
-        values = (repr(now), revision, int(delays), document, int(expect is None))
+        values = (revision, int(delays), document)
         if expect is not None:
-            self._expect(key, self._run(PUT, key, *values, expect))
+            self._expect(key, self._run(REPLACE, key, repr(now), *values, expect))
             return False
         stored = self._client.ask(self._record(key), ("HGET", self._record(key), "v"))
         if stored is not None:
             return bool(stored == revision.encode())
         note = self._index.announce(key, creates=True)
-        reply = self._run(PUT, key, *values)
+        reply = self._run(CREATE, key, *values)
         self._index.conclude(note)
         return bool(reply[1])
 

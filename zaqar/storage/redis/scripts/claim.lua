@@ -10,9 +10,8 @@
 
 local now, revision, claim, limit, ttl, ends, longer, expires, counts, target, most,
   target_ttl = unpack(ARGV)
-local head, reply = open(now, revision)
-if not head then
-  return reply
+if head[1] ~= revision then
+  return {3, head[1], head[2], call('HGET', Q, 'd')}
 end
 local held = Q .. ':k:' .. claim
 limit = tonumber(limit)

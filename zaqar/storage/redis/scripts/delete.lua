@@ -3,10 +3,6 @@
 -- ARGV: now, id, "1" if a claim is given, claim
 -- Reply: {0} {1} {2} {4} {5}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 local _, id, given, claim = unpack(ARGV)
 local holder = call('HGET', H, id)
 if not holder then

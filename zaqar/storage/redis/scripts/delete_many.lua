@@ -3,10 +3,6 @@
 -- ARGV: now, how many claims are given ("": none), these claims; ids, each once
 -- Reply: {0} {1} {2} {5, id}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 local count = tonumber(ARGV[2])
 local ids, found = {}, {}
 for i = 3 + (count or 0), #ARGV do

@@ -3,9 +3,5 @@
 -- ARGV: now; ids, each once
 -- Reply: {0, packed messages (nil: absent), holders, extras} {1} {2}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 table.remove(ARGV, 1)
 return {0, tell(ARGV)}

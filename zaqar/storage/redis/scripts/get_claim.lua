@@ -3,10 +3,6 @@
 -- ARGV: now, claim
 -- Reply: {0, "ttl created", ids, packed messages, holders, extras} {1} {2}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 local found = call('HGET', L, ARGV[2])
 if not found then
   return {2}

@@ -22,3 +22,11 @@ local function lengthen(ids, ends, ttl, expires)
   bulk('HSET', N, changed)
 end
 
+-- Lets the queue wake at this instant, if not before.
+local function stir(head, instant)
+  if tonumber(instant) < tonumber(head[3]) then
+    call('HSET', Q, 't', instant)
+    head[3] = instant
+  end
+end
+

@@ -6,10 +6,6 @@
 -- Reply: {0, delays, number of the last message looked at, "1" if it was not the end but
 --   enough for one call, ids, packed messages, holders, extras} {1} {2}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 local after, id, since = ARGV[2], ARGV[3], ARGV[4]
 local limit, skips, client = tonumber(ARGV[5]), ARGV[8] == '1', ARGV[9]
 local states = {R}

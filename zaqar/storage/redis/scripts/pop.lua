@@ -4,10 +4,6 @@
 -- ARGV: now, limit
 -- Reply: {0, ids, packed messages, holders (none), extras} {1} {2}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 local oldest, ids = call('ZPOPMIN', R, ARGV[2]), {}
 for i = 1, #oldest, 2 do
   ids[#ids + 1] = oldest[i]

@@ -3,10 +3,6 @@
 -- ARGV: now
 -- Reply: {0} {1} {2}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 if call('ZCARD', R) + call('ZCARD', D) <= CHUNK then
   local drop = upkeep()
   drop(call('ZRANGE', R, 0, -1))

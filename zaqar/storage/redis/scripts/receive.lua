@@ -5,10 +5,6 @@
 --   expiry
 -- Reply: {0} {1} {2}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 local source = ARGV[2]
 local last = tonumber(call('HGET', Q .. ':i', source) or 0)
 local number = tonumber(call('HGET', Q, 's'))
@@ -30,12 +26,14 @@ for i, id in ipairs(ids) do
     ready[#ready + 1] = id
     ends[#ends + 1] = ARGV[at + 2]
     ends[#ends + 1] = id
-    stir(head, ARGV[at + 2])
+    if tonumber(ARGV[at + 2]) < tonumber(head[3]) then
+      head[3] = ARGV[at + 2]
+    end
   end
 end
 bulk('HSET', M, messages)
 bulk('ZADD', R, ready)
 bulk('ZADD', E, ends)
-call('HSET', Q, 's', number)
+call('HSET', Q, 's', number, 't', head[3])
 call('HSET', Q .. ':i', source, math.max(last, tonumber(ARGV[#ARGV - 3])))
 return {0}

@@ -3,10 +3,6 @@
 -- ARGV: now, claim
 -- Reply: {0} {1} {2}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 if call('HEXISTS', L, ARGV[2]) == 1 then
   local _, free = upkeep()
   free(ARGV[2], head[2] == '1')

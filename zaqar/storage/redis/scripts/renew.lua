@@ -3,10 +3,6 @@
 -- ARGV: now, claim, ttl, end of the claim, longer ttl of messages, longer expiry
 -- Reply: {0} {1} {2}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 local now, claim, ttl, ends, longer, expires = unpack(ARGV)
 if call('HEXISTS', L, claim) == 0 then
   return {2}

@@ -4,11 +4,11 @@
 -- Reply: {0 or 1, how many messages and claims were collected, life, dead letters that
 --   are leaving} {2}
 
-local head = call('HMGET', Q, 'v', 'y', 'b')
-if not head[1] then
+local life = call('HGET', Q, 'b')
+if not life then
   return {2}
 end
 local _, _, settle = upkeep()
-local wake, collected = settle(ARGV[1], head[2] == '1')
-return {wake and 0 or 1, collected, head[3],
+local wake, collected = settle(ARGV[1], call('HGET', Q, 'y') == '1')
+return {wake and 0 or 1, collected, life,
   call('ZRANGE', O, 0, CHUNK - 1, 'WITHSCORES')}

@@ -4,10 +4,6 @@
 -- Reply: {0, total, claimed, id and creation of the oldest, id and creation of the
 --   newest} (the last four only if there is a message) {1} {2}
 
-local head, reply = open(ARGV[1])
-if not head then
-  return reply
-end
 
 -- Returns the outermost message of all states.
 local function outermost(command, first)
