@@ -12,13 +12,28 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from hiredis import pack_command
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 # A connection that was idle for so many seconds is looked at before it is used: the
 # server may have closed it.
 IDLE_SECONDS = 0.02
 
 Command = tuple[Any, ...]
+
+# Refusals that older releases of redis-py tell apart in its own cluster client only.
+OF_CLUSTERS: dict[str, Callable[[str], ResponseError]] = {
+    "ASK": AskError,
+    "CLUSTERDOWN": ClusterDownError,
+    "MOVED": MovedError,
+    "TRYAGAIN": TryAgainError,
+}
 
 
 class Connection(Protocol):
@@ -119,7 +134,9 @@ def _answer(connection: Connection) -> Any:
     try:
         return connection.read_response()
     except ResponseError as error:
-        return error
+        code, _, facts = str(error).partition(" ")
+        kind = OF_CLUSTERS.get(code)
+        return error if kind is None else kind(facts)
 
 
 def _is_open(connection: Connection) -> bool:
