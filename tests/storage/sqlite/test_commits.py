@@ -6,13 +6,16 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from zaqar.errors import QueueNotFound, StorageUnavailable
+from zaqar.storage.sqlite import commits
 from zaqar.storage.sqlite.commits import FileLock, GroupCommit
 
 THREADS = 8
@@ -282,6 +285,127 @@ def test_the_lock_excludes_another_descriptor(tmp_path: Path) -> None:
     thread.join()
     mine.close()
     other.close()
+
+
+# Leading late -------------------------------------------------------------------------
+
+
+class Gate:
+    """A gate that tells when somebody waits at it.
+
+    If it is `late`, the first wait at it is over only when it has been opened, and is
+    told that its time was up.
+    """
+
+    def __init__(self, *, late: bool) -> None:
+        self.late = late
+        self.reached = threading.Event()
+        self._opened = threading.Event()
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if not blocking:
+            return self._lock.acquire(blocking=False)
+        self.reached.set()
+        if self.late:
+            self.late = False
+            assert self._opened.wait(30)
+            return False
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+        self._opened.set()
+
+
+class Clock:
+    """The clock of the group commit, set forward by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        clock = SimpleNamespace(monotonic=lambda: self.now, sleep=lambda _: None)
+        monkeypatch.setattr(commits, "time", clock)
+
+
+class Relay:
+    """One step that holds the transaction while two others queue up behind it.
+
+    The second leads when the first is done; its gate is `second`.
+    """
+
+    def __init__(
+        self, table: Table, monkeypatch: pytest.MonkeyPatch, *, late: bool
+    ) -> None:
+        self.second, self.third = Gate(late=late), Gate(late=False)
+        self.leaders: list[str] = []
+        self._table = table
+        gates = {self._follow: self.second, self._come_last: self.third}
+        monkeypatch.setattr(commits, "_Job", partial(job_with_gate, gates))
+
+    def run(self, meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
+        """Run all three; `meanwhile` is called when both others wait."""
+        holding = threading.Event()
+
+        def hold(connection: sqlite3.Connection) -> int:
+            holding.set()
+            assert self.third.reached.wait(30)
+            meanwhile()
+            return insert(1)(connection)
+
+        run = self._table.commits.run
+        with ThreadPoolExecutor(3) as pool:
+            jobs = [pool.submit(run, hold)]
+            assert holding.wait(30)
+            jobs.append(pool.submit(run, self._follow))
+            assert self.second.reached.wait(30)
+            jobs.append(pool.submit(run, self._come_last))
+            return [job.exception(30) or job.result() for job in jobs]
+
+    def _follow(self, connection: sqlite3.Connection) -> int:
+        self.leaders.append(threading.current_thread().name)
+        return insert(2)(connection)
+
+    def _come_last(self, connection: sqlite3.Connection) -> int:
+        return insert(3)(connection)
+
+
+def job_with_gate(gates: dict[Any, Gate], step: Any) -> Any:
+    job: Any = JOB(step)
+    job.gate = gates.get(step, job.gate)
+    return job
+
+
+JOB: Any = commits._Job
+
+
+def test_leader_whose_wait_is_over_in_the_same_moment_leads_and_all_are_answered(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = Relay(table, monkeypatch, late=True)
+
+    assert relay.run() == [1, 2, 3]
+
+    assert table.values() == [1, 2, 3]
+    assert table.commits.run(insert(4)) == 4
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stands_in"), [(0, False), (4.4, False), (4.6, True), (8.9, True)]
+)
+def test_leader_late_in_its_patience_leaves_the_wait_to_the_stand_in(
+    table: Table, monkeypatch: pytest.MonkeyPatch, seconds: float, stands_in: bool
+) -> None:
+    clock = Clock(monkeypatch)
+    relay = Relay(table, monkeypatch, late=False)
+
+    def later() -> None:
+        clock.now += seconds
+
+    assert relay.run(later) == [1, 2, 3]
+
+    assert [name == "commits" for name in relay.leaders] == [stands_in]
+    assert table.values() == [1, 2, 3]
 
 
 def insert_many(path: Path, first: int, amount: int) -> None:

@@ -225,6 +225,43 @@ def test_damaged_file_is_told(path: str) -> None:
     store.close()
 
 
+def test_constraint_that_refuses_a_post_is_raised(
+    store: SqliteStore, path: str
+) -> None:
+    ids = post(store)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN new.body = x'3133'"
+            " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+
+    with pytest.raises(sqlite3.IntegrityError, match="refused"):
+        send(store, [draft(), draft(body=b"13")])
+
+    assert listed(store) == ids
+
+
+def test_post_with_an_id_that_is_stored_and_one_that_is_not_is_raised(
+    store: SqliteStore,
+) -> None:
+    stored = draft()
+    send(store, [stored])
+
+    with pytest.raises(sqlite3.IntegrityError):
+        send(store, [draft(), stored])
+
+    assert listed(store) == [stored.id]
+
+
+def test_repeated_post_is_silent(store: SqliteStore) -> None:
+    drafts = [draft(), draft()]
+    ids = send(store, drafts)
+
+    send(store, drafts)
+
+    assert listed(store) == ids
+
+
 def post_until_killed(opener: Callable[[], SqliteStore], answers: Connection) -> None:
     store = opener()
     while True:
