@@ -82,10 +82,18 @@ def test_uri_names_a_file(uri: str, path: str) -> None:
         "sqlite:///",
         "sqlite:////var/lib/",
         "mysql:///zaqar",
+        "sqlite:///:memory:",
+        "sqlite:///?mode=memory",
     ],
 )
 def test_another_uri_is_refused_with_the_forms_that_work(uri: str) -> None:
     with pytest.raises(ConfigurationError, match="sqlite:///relative/path"):
+        conf.sqlite_path(uri)
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///z.db?x=y", "sqlite:////var/z.db?"])
+def test_a_uri_takes_no_parameters(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="no parameters"):
         conf.sqlite_path(uri)
 
 
@@ -192,6 +200,12 @@ def test_the_old_name_of_the_message_store_is_understood(load: Load) -> None:
             "enable_deprecated_api_versions = 1.1",
             "enable_deprecated_api_versions",
         ),
+        ("cors", "allowed_origin = https://a.example", r"\[cors\] allowed_origin"),
+        (
+            "pooling:catalog",
+            "enable_virtual_pool = true",
+            r"\[pooling:catalog\] enable_virtual_pool",
+        ),
         ("drivers", "transport = websocket", r"\[drivers\] transport = websocket"),
         ("drivers", "message_store = mongodb", "sqlite"),
         ("drivers", "message_store = mongodb.fifo", "sqlite"),
@@ -230,6 +244,11 @@ def test_what_is_not_built_is_refused_by_name(
         *(
             ("transport", f"max_{noun} = 70\ndefault_{noun} = 80", f"max_{noun} = 70")
             for noun in ("message_ttl", "message_delay", "claim_ttl", "claim_grace")
+        ),
+        (
+            "transport",
+            "min_length_client_id = 9\nmax_length_client_id = 8",
+            "min_length_client_id is more than max_length_client_id",
         ),
         ("server", "no assignment", "no assignment"),
     ],

@@ -2,13 +2,15 @@
 """Facts of the policy: defaults, overrides, and who counts as an administrator."""
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from zaqar import conf
-from zaqar.errors import NotAuthorized
+from zaqar.errors import ConfigurationError, NotAuthorized
 from zaqar.model import Context
 from zaqar.policy import OPEN, RULES, Policy, list_rules
 
@@ -79,3 +81,24 @@ def test_rules_are_listed_once() -> None:
 
     assert len(names) == len(set(names))
     assert set(RULES) < set(names)
+
+
+def test_rules_that_do_not_exist_are_refused_by_name(make_policy: MakePolicy) -> None:
+    with pytest.raises(ConfigurationError, match="queue:create"):
+        make_policy(**{"queue:create": "role:creator"})
+
+
+def test_rules_stay_as_they_were_at_the_start(
+    make_policy: MakePolicy, tmp_path: Path
+) -> None:
+    policy = make_policy(queues__create="role:creator")
+    make_policy(queues__create="", queues__delete="!", health__get="")
+    # What has the same time could pass for the same file.
+    later = time.time() + 100
+    os.utime(tmp_path / "policy.yaml", (later, later))
+
+    for _ in range(2):
+        policy.check("queues:delete", MEMBER)
+        for rule in ("queues:create", "health:get"):
+            with pytest.raises(NotAuthorized, match=rule):
+                policy.check(rule, MEMBER)

@@ -337,7 +337,21 @@ def test_admin_rules_are_closed_and_others_open_by_default(api: Api) -> None:
         ({"transport": {"client_id_uuid_safe": "of"}}, "client_id_uuid_safe"),
         ({"drivers:message_store:sqlite": {"synchronous": "OFF"}}, "synchronous"),
         ({"drivers:message_store:sqlite": {"uri": "redis://x"}}, "uri"),
+        (
+            {"drivers:message_store:sqlite": {"uri": "sqlite:///:memory:"}},
+            "sqlite:///:memory:",
+        ),
+        ({"drivers:message_store:sqlite": {"uri": "sqlite:///z?x=y"}}, "z?x=y"),
         ({"storage": {"message_pipeline": "x"}}, "message_pipeline"),
+        ({"cors": {"allowed_origin": "*"}}, "[cors] allowed_origin"),
+        (
+            {"pooling:catalog": {"enable_virtual_pool": True}},
+            "[pooling:catalog] enable_virtual_pool",
+        ),
+        (
+            {"transport": {"min_length_client_id": 9, "max_length_client_id": 8}},
+            "min_length_client_id",
+        ),
     ],
 )
 def test_setting_that_cannot_work_is_refused_and_named(
