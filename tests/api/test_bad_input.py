@@ -19,7 +19,7 @@ from tests.api.wire import (
     quoted,
     request_bytes,
 )
-from tests.servers import Server
+from tests.servers import ENGINE, Server
 
 POST = "/v2/queues/q/messages"
 BODY = b'{"messages": [{"body": 1}]}'
@@ -127,6 +127,28 @@ def test_dots_that_are_steps_in_a_path_are_no_names(
     answer = api.get(f"/v2/queues/{name}{below}")
 
     assert_error(answer, 400, "Invalid queue identification")
+
+
+@pytest.mark.skipif(ENGINE != "gunicorn", reason="granian decodes the path itself")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/queues/m%2Fstats",
+        "/v2/queues/m%2fstats",
+        "/v2/queues%2Fm",
+        "/v2%2Fqueues",
+        "/v2/queues/m/messages%2Fx?echo=true",
+        "/v2%2Fping",
+    ],
+)
+def test_an_encoded_slash_is_no_step_in_a_path(api: Api, path: str) -> None:
+    api.send("m", 1)
+
+    assert_error(api.get(path), 404, "404 Not Found")
+
+
+def test_an_encoded_slash_in_a_query_is_a_character(api: Api) -> None:
+    assert api.get("/v2/queues?marker=a%2Fb").status == 200
 
 
 @pytest.mark.parametrize("path", ["/v2/queues/../queues", "/v2/../v2/queues"])

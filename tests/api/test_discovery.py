@@ -2,6 +2,7 @@
 """What a client can ask before it knows anything: versions, home, health."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -189,9 +190,104 @@ def test_unknown_path_is_no_route(
     assert_error(answer, *NO_ROUTE)
 
 
-def test_a_mount_prefix_stands_in_front_of_the_version_link(api: Api) -> None:
-    answer = api.get("/", headers={"X-Forwarded-Prefix": "/messaging"})
+# Below a path -------------------------------------------------------------------------
 
-    [entry] = [v for v in answer.json["versions"] if v["id"] == "2"]
-    # Only a proxy that is trusted may set the prefix; nobody is by default.
-    assert entry["links"][0]["href"] in ("/v2/", "/messaging/v2/")
+PREFIXES = [
+    {"X-Forwarded-Prefix": "/messaging"},
+    {"SCRIPT_NAME": "/v2"},
+    {"SCRIPT_NAME": "/messaging"},
+    {"Script-Name": "/v2"},
+]
+
+
+@pytest.fixture
+def proxied(api_of: Callable[..., Api]) -> Api:
+    """A client that the server takes for its proxy."""
+    server = {"engine": "gunicorn", "workers": 1, "trusted_proxies": "127.0.0.1"}
+    return api_of({"server": server})
+
+
+def self_links(api: Api, headers: dict[str, str]) -> set[str]:
+    """Return where the version list and the home documents say that v2 is."""
+    [entry] = [v for v in api.get("/", headers=headers).json["versions"]]
+    entries = [entry]
+    for path in ("/v2", "/v2/"):
+        home = api.get(path, headers=headers)
+        assert home.status == 200
+        entries.append(home.json["version"])
+    return {entry["links"][0]["href"] for entry in entries}
+
+
+@pytest.mark.parametrize("headers", PREFIXES, ids=str)
+def test_nobody_may_say_where_the_service_is_mounted(
+    api: Api, headers: dict[str, str]
+) -> None:
+    assert self_links(api, headers) == {"/v2/"}
+
+
+@pytest.mark.parametrize("headers", PREFIXES, ids=str)
+def test_nobody_may_change_the_routes(api: Api, headers: dict[str, str]) -> None:
+    api.create("q")
+
+    assert api.get("/v2/queues/q", headers=headers).status == 200
+    assert_error(api.get("/messaging/v2/queues", headers=headers), *NO_ROUTE)
+    assert_error(api.get("/queues", headers=headers), *NO_ROUTE)
+
+
+def test_a_proxy_that_is_trusted_says_where_the_service_is_mounted(
+    proxied: Api,
+) -> None:
+    for prefix in ("/messaging", "/messaging/", "/a/b-c/d.e_f~1"):
+        headers = {"X-Forwarded-Prefix": prefix}
+        assert self_links(proxied, headers) == {prefix.rstrip("/") + "/v2/"}
+    assert self_links(proxied, {}) == {"/v2/"}
+
+
+def test_links_of_lists_have_no_prefix(proxied: Api) -> None:
+    headers = {"X-Forwarded-Prefix": "/messaging"}
+    proxied.send("q", 1)
+
+    queues = proxied.get("/v2/queues", headers=headers)
+    page = proxied.get("/v2/queues/q/messages?echo=true", headers=headers)
+
+    hrefs = [
+        queues.next,
+        queues.json["queues"][0]["href"],
+        page.next,
+        page.json["messages"][0]["href"],
+    ]
+    assert [href for href in hrefs if not href.startswith("/v2/queues")] == []
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "//evil.example",
+        "//evil.example/",
+        "/a//b",
+        "https://evil.example",
+        "evil",
+        "/",
+        "/a b",
+        "/a%0d%0aSet-Cookie:x",
+        "/a%2f..",
+        "/a\\b",
+        "/a?b",
+        "/a#b",
+        '/a"b',
+        "/\xe9",
+        "/a, /b",
+    ],
+)
+def test_a_prefix_that_is_no_path_is_ignored(proxied: Api, prefix: str) -> None:
+    assert self_links(proxied, {"X-Forwarded-Prefix": prefix}) == {"/v2/"}
+
+
+def test_an_address_that_is_not_named_is_not_trusted(
+    api_of: Callable[..., Api],
+) -> None:
+    server = {"workers": 1, "threads": 4, "trusted_proxies": "192.0.2.1"}
+    api = api_of({"server": server})
+
+    for headers in PREFIXES:
+        assert self_links(api, headers) == {"/v2/"}

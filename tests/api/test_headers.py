@@ -79,6 +79,23 @@ def test_spellings_of_a_uuid_are_one_client(api: Api, spelling: str) -> None:
     assert mine.json["messages"] == []
 
 
+@pytest.mark.parametrize(
+    "client",
+    [
+        "0x_381af922b9e11e3b1917186130073",
+        "3381af92_2b9e_11e3_b191_71861300734c",
+        "+381af922b9e11e3b191718613007344",
+        " 381af922b9e11e3b191718613007344",
+    ],
+)
+def test_what_python_takes_for_hexadecimal_is_no_client_id(
+    api: Api, client: str
+) -> None:
+    answer = api.get("/v2/queues", headers={"Client-ID": client})
+
+    assert_error(answer, 400, "Wrong UUID value")
+
+
 @pytest.mark.parametrize("name", ["X-PROJECT-ID", "x-project-id", "X-Project-Id"])
 def test_header_names_have_no_case(api: Api, name: str) -> None:
     api.create("q")

@@ -291,6 +291,29 @@ def test_patch_may_have_65536_bytes_and_no_more(api: Api) -> None:
     assert "65536" in answer.description
 
 
+def test_patches_do_not_let_metadata_grow_beyond_its_limit(api: Api) -> None:
+    api.create("q", a="x" * 40_000)
+    before = api.get("/v2/queues/q").json
+
+    answer = api.patch_queue("q", add("b", "x" * 30_000))
+
+    assert_error(answer, *INVALID_BODY)
+    assert "65536" in answer.description
+    assert api.get("/v2/queues/q").json == before
+    assert api.patch_queue("q", replace("a", 1), add("b", "x" * 30_000)).status == 200
+
+
+def test_patches_may_let_metadata_grow_to_its_limit(api: Api) -> None:
+    api.create("q", a="x" * 40_000)
+    rest = 65536 - len(json.dumps({"a": "x" * 40_000, "b": ""}, separators=(",", ":")))
+
+    over = api.patch_queue("q", add("b", "x" * (rest + 1)))
+    fits = api.patch_queue("q", add("b", "x" * rest))
+
+    assert_error(over, *INVALID_BODY)
+    assert fits.status == 200
+
+
 def test_patches_at_the_same_time_are_all_kept(api: Api) -> None:
     api.create("q")
 
