@@ -28,6 +28,7 @@ REDIS_URI = os.environ.get("ZAQAR_TEST_API_REDIS_URI", "")
 class Server:
     """A running `zaqar-server`, or other command, with a store of its own in `folder`.
 
+    What it prints stands in `log`, its standard output only if no other is given.
     The words {address} and {config} of a command are filled in. A command that takes
     no configuration file finds it in its home folder.
     """
@@ -39,6 +40,7 @@ class Server:
         *,
         command: Sequence[str] = ("zaqar-server", "--config-file", "{config}"),
         environment: Mapping[str, str] | None = None,
+        stdout: int | None = None,
     ) -> None:
         self.folder = folder
         self.host, self.port = "127.0.0.1", free_port()
@@ -50,8 +52,8 @@ class Server:
             self.process = subprocess.Popen(
                 self.filled(command),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=log if stdout is None else stdout,
+                stderr=log,
                 cwd=folder,
                 env={**os.environ, "HOME": str(folder), **(environment or {})},
                 start_new_session=True,

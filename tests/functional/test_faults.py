@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,26 @@ def test_full_disk_is_answered_503_until_there_is_room(
         faulty.end()
 
 
+def test_health_of_a_store_that_refuses_writes_is_told_and_no_error(
+    faulty: Faulty, engine: str
+) -> None:
+    server = faulty.start(engine, request_log=False, workers=1)
+    post(server, "first")
+    limit = (server.folder / "messages.db-wal").stat().st_size
+    for pid in workers(server):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    answer = requests.get(
+        server.url + "/v2/health", headers=HEADERS | {"X-Roles": "admin"}, timeout=60
+    )
+
+    assert answer.status_code == 200
+    steps = answer.json()["operation_status"]
+    for name in ("create_queue", "post_messages"):
+        assert steps[name]["succeeded"] is False
+        assert steps[name]["ref"] in server.output()
+
+
 def test_locked_store_is_answered_503_and_goes_on_to_be_read(faulty: Faulty) -> None:
     server = faulty.start()
     post(server, "first")
@@ -425,6 +446,132 @@ def test_folder_that_cannot_be_written_stops_the_start(
     )
 
     assert_refused_to_start(done, "/proc/zaqar/a.db")
+
+
+IN_LINES = pytest.mark.xfail(
+    reason="what YAML says of a mistake is told in its own five lines", strict=True
+)
+TRACEBACK = pytest.mark.xfail(
+    reason="a policy of the wrong kind ends in a traceback", strict=True
+)
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ('"queue:create": "role:creator"\n', "queue:create"),
+        (' \udcff\n', "policy"),
+        pytest.param('"queues:create": "role:creator\n', "policy", marks=IN_LINES),
+        pytest.param("queues:create: [\n", "policy", marks=IN_LINES),
+        pytest.param("\t", "policy", marks=IN_LINES),
+        pytest.param("- queues:create\n", "policy", marks=TRACEBACK),
+        pytest.param("queues:create: 5\n", "policy", marks=TRACEBACK),
+    ],
+    ids=["unknown rule", "no UTF-8", "open quote", "open bracket", "tab", "list",
+         "number"],
+)  # fmt: skip
+def test_policy_that_cannot_hold_stops_the_start_with_one_line(
+    tmp_path: Path, engine: str, policy: str, told: str
+) -> None:
+    (tmp_path / "policy.yaml").write_bytes(policy.encode(errors="surrogateescape"))
+
+    done = run_server(
+        tmp_path,
+        {
+            "drivers:transport:wsgi": {"port": free_port()},
+            "drivers:message_store:sqlite": {"uri": f"sqlite:///{tmp_path}/a.db"},
+            "server": {"engine": engine},
+            "oslo_policy": {"policy_file": f"{tmp_path}/policy.yaml"},
+        },
+    )
+
+    assert_refused_to_start(done, told)
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_policy_holds_until_the_next_start(faulty: Faulty) -> None:
+    policy = faulty.folder / "policy.yaml"
+    policy.write_text('{"queues:get_all": "role:reader"}')
+    server = faulty.start(workers=1)  # Another one may still read the file.
+
+    policy.write_text('{"queues:get_all": "", "messages:create": "!"}')
+    later = time.time() + 100
+    os.utime(policy, (later, later))
+    during = [statuses_of(server) for _ in range(10)]
+    server.stop()
+    after = statuses_of(faulty.start())
+
+    assert during == [(403, 201)] * 10
+    assert after == (200, 403)
+
+
+def statuses_of(server: Server) -> tuple[int, int]:
+    """Return how listing queues and posting are answered."""
+    queues = requests.get(server.url + "/v2/queues", headers=HEADERS, timeout=60)
+    return queues.status_code, post(server).status_code
+
+
+# Logs ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def piped(tmp_path: Path, engine: str) -> Iterator[tuple[Server, FileIO, FileIO]]:
+    """A server whose standard output is a pipe, and the ends of the pipe."""
+    options: Options = {
+        "server": {"engine": engine, "workers": 2, "threads": 4},
+        "transport": {"max_messages_per_page": PAGE},
+    }
+    reading, writing = os.pipe()
+    with FileIO(reading) as reader, FileIO(writing, "wb") as writer:
+        server = Server(tmp_path, options, stdout=writing)
+        try:
+            server.wait_until_ready()
+            yield server, reader, writer
+        finally:
+            server.kill()
+
+
+def test_reader_of_the_log_that_goes_away_changes_no_answer(
+    piped: tuple[Server, FileIO, FileIO],
+) -> None:
+    server, reader, writer = piped
+    writer.close()
+    reader.close()
+
+    answers = [post(server, number) for number in range(10)]
+
+    assert [answer.status_code for answer in answers] == [201] * 10
+    assert bodies(server) == [*range(10)]
+
+
+def test_log_that_takes_no_more_changes_no_answer(
+    piped: tuple[Server, FileIO, FileIO],
+) -> None:
+    server, _, writer = piped
+    os.set_blocking(writer.fileno(), False)
+    while writer.write(b"x"):
+        pass
+
+    answers = [post(server, number) for number in range(10)]
+
+    assert [answer.status_code for answer in answers] == [201] * 10
+    assert bodies(server) == [*range(10)]
+
+
+def test_path_with_a_line_feed_forges_no_line_of_the_log(faulty: Faulty) -> None:
+    server = faulty.start()
+    post(server)
+    path = MESSAGES + "/x%0A2026-01-01%20CRITICAL%20forged"
+
+    with locked(server):
+        answer = requests.delete(server.url + path, headers=HEADERS, timeout=60)
+
+    assert_unavailable(answer)
+    told = [line for line in server.output().splitlines() if "forged" in line]
+    assert any("ERROR" in line and r"x\n2026-01-01 CRITICAL forged" in line
+               for line in told)  # fmt: skip
+    assert not any(line.startswith("2026-01-01") for line in told)
 
 
 # Collecting beside a server -----------------------------------------------------------
