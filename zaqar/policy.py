@@ -61,12 +61,16 @@ class Policy:
         self._enforcer.register_defaults(list_rules())
         try:
             self._enforcer.load_rules()
-        except (ValueError, OSError, cfg.Error) as error:
-            raise ConfigurationError(f"The policy cannot be read: {error}.") from None
+        except (ValueError, TypeError, AttributeError, OSError, cfg.Error) as error:
+            # The library hands on what its parser says, in several lines, and stumbles
+            # over documents that hold no rules.
+            reason = " ".join(str(error).split())
+            raise ConfigurationError(f"The policy cannot be read: {reason}.") from None
         unknown = set(self._enforcer.file_rules) - set(RULES) - set(ALIASES)
         if unknown:
+            names = ", ".join(sorted(map(str, unknown)))
             raise ConfigurationError(
-                f"The policy names rules that do not exist: {', '.join(unknown)}."
+                f"The policy names rules that do not exist: {names}."
             )
         # The rules hold until the next start, the open ones and the closed ones alike.
         self._enforcer.use_conf = False

@@ -61,10 +61,6 @@ class Limited:
             if name.startswith("HTTP_") and len(value) > MAX_HEADER:
                 text = f"A header may have at most {MAX_HEADER} bytes."
                 return _refuse(start_response, 431, text)
-        if "HTTP_TRANSFER_ENCODING" in environ and environ.get("CONTENT_LENGTH"):
-            # SECURITY: who believes which of the two is how requests are smuggled.
-            text = "Content-Length and Transfer-Encoding exclude each other."
-            return _refuse(start_response, 400, text)
         return self._application(environ, start_response)
 
 
