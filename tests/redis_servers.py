@@ -39,6 +39,10 @@ def program() -> str:
     pytest.skip(absent)
 
 
+# How often the move of a key of a cluster is tried.
+MOVES = 5
+
+
 class RedisServer:
     """A server of its own data in `folder`; it can be killed and started again."""
 
@@ -177,7 +181,15 @@ class RedisCluster:
 
     def move(self, keys: list[str], source: RedisServer, to: RedisServer) -> None:
         for key in keys:
-            source.ask("MIGRATE", "127.0.0.1", str(to.port), key, "0", "5000")
+            for _ in range(MOVES):
+                # On a busy machine a move may time out, and be tried again.
+                moved = source.ask(
+                    "MIGRATE", "127.0.0.1", str(to.port), key, "0", "5000"
+                )
+                if moved in ("+OK", "+NOKEY"):
+                    break
+            else:
+                raise AssertionError(f"{key} does not move: {moved}")
 
     def end_move(self, slot: int, to: RedisServer) -> None:
         target_id = _own_line(to)[0]
