@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options: their names, defaults and meaning, read once into frozen Settings.
-
-The names are those that operators' files hold. Only this module asks oslo.config.
-"""
+"""Reads the options once, into frozen Settings, and refuses what cannot work."""
 
 import os
 from collections.abc import Sequence
@@ -13,250 +10,10 @@ import platformdirs
 from oslo_config import cfg
 from oslo_log import log
 
+from zaqar import __version__
 from zaqar.errors import ConfigurationError
-from zaqar.limits import MIN_TTL, Limits
-
-DEFAULT_OPTIONS = [
-    cfg.BoolOpt(
-        "admin_mode", default=False, help="Serve the administrators' routes (health)."
-    ),
-    cfg.BoolOpt(
-        "pooling",
-        default=False,
-        deprecated_name="sharding",
-        help="Route queues over registered pools. Not offered by this release.",
-    ),
-    cfg.BoolOpt(
-        "enable_checksum",
-        default=False,
-        help="Keep an MD5 checksum of each message body and show it with the message.",
-    ),
-    cfg.StrOpt(
-        "auth_strategy",
-        default="",
-        help="Empty: clients are believed. keystone: not offered by this release.",
-    ),
-    cfg.ListOpt(
-        "enable_deprecated_api_versions",
-        default=[],
-        help="Versions to serve beside v2. This release offers none.",
-    ),
-    cfg.BoolOpt("daemon", default=False, help="Run zaqar-server in the background."),
-]
-
-DRIVER_OPTIONS = [
-    cfg.StrOpt(
-        "transport",
-        default="wsgi",
-        choices=["wsgi", "websocket"],
-        help="What zaqar-server serves. This release offers wsgi.",
-    ),
-    cfg.StrOpt(
-        "message_store",
-        default="sqlite",
-        deprecated_name="storage",
-        choices=["sqlite", "mongodb", "mongodb.fifo", "redis", "swift"],
-        help="Where queues and messages are kept. This release offers sqlite and "
-        "redis.",
-    ),
-    cfg.StrOpt(
-        "management_store",
-        default="sqlite",
-        choices=["sqlite", "mongodb", "redis", "sqlalchemy"],
-        help="Where pools and flavors are kept, once there are any. This release "
-        "takes sqlite and redis.",
-    ),
-]
-
-WSGI_OPTIONS = [
-    cfg.HostAddressOpt("bind", default="127.0.0.1", help="Address to listen on."),
-    cfg.PortOpt("port", default=8888, help="Port to listen on."),
-]
-
-SQLITE_OPTIONS = [
-    cfg.StrOpt(
-        "uri",
-        default="",
-        help="sqlite:///relative/path or sqlite:////absolute/path. Empty: a file in "
-        "the user's data folder; zaqar-server prints which.",
-    ),
-    cfg.StrOpt(
-        "synchronous",
-        default="FULL",
-        choices=["FULL", "NORMAL"],
-        help="FULL: what was answered survives a power cut. NORMAL: it survives a "
-        "killed process, but a power cut may lose the last moments.",
-    ),
-]
-
-REDIS_OPTIONS = [
-    cfg.StrOpt(
-        "uri",
-        default="redis://127.0.0.1:6379",
-        secret=True,
-        help="redis://[[user]:password@]host[:port][?options]; several hosts with "
-        "master=NAME for Sentinel, or with cluster=true; a path instead of the host "
-        "for a Unix socket; rediss:// for TLS. Redis 6.2 or newer, or Valkey.",
-    ),
-    cfg.IntOpt(
-        "max_reconnect_attempts",
-        default=10,
-        min=0,
-        help="How often to try again to reach the server, within the 10 seconds in "
-        "which a request is answered.",
-    ),
-    cfg.FloatOpt(
-        "reconnect_sleep",
-        default=1.0,
-        min=0.0,
-        help="Seconds before the second try; doubled each time.",
-    ),
-]
-
-SERVER_OPTIONS = [
-    cfg.StrOpt(
-        "engine",
-        default="gunicorn",
-        choices=["gunicorn", "granian"],
-        help="The HTTP server. granian is several times faster and comes with the "
-        "extra 'fast'.",
-    ),
-    cfg.IntOpt(
-        "workers", default=0, min=0, help="Worker processes; 0: one for each CPU."
-    ),
-    cfg.IntOpt("threads", default=8, min=1, help="Threads of each worker."),
-    cfg.IntOpt(
-        "graceful_timeout",
-        default=30,
-        min=1,
-        help="Seconds that requests may go on after a stop was asked for.",
-    ),
-    cfg.FloatOpt(
-        "sweep_interval",
-        default=5.0,
-        min=0.1,
-        help="Seconds between two collections of what has expired.",
-    ),
-    cfg.ListOpt(
-        "trusted_proxies",
-        default=[],
-        help="Addresses of proxies whose SCRIPT_NAME and X-Forwarded-Prefix headers "
-        "say below which path the service is mounted. Read by gunicorn only.",
-    ),
-    cfg.BoolOpt(
-        "request_log", default=True, help="Write one JSON line for each request."
-    ),
-]
-
-STORAGE_OPTIONS = [
-    cfg.ListOpt(f"{noun}_pipeline", default=[], help="Not offered by this release.")
-    for noun in ("queue", "message", "claim", "subscription", "topic")
-]
-
-_LIMITS = Limits()
-_LIMITS_HELP = {
-    "max_queues_per_page": "Queues of a page of a listing.",
-    "max_messages_per_page": "Messages of a page; also the ids of one read or delete.",
-    "max_subscriptions_per_page": "For later releases.",
-    "max_pools_per_page": "For later releases.",
-    "max_flavors_per_page": "For later releases.",
-    "max_messages_per_claim_or_pop": "Messages of one claim or pop.",
-    "max_queue_metadata": "Bytes of a queue's metadata.",
-    "max_messages_post_size": "Bytes of the body of one post.",
-    "max_message_ttl": "Seconds that a message may live.",
-    "max_message_delay": "Seconds that a message may be held back.",
-    "max_claim_ttl": "Seconds that a claim may last.",
-    "max_claim_grace": "Seconds that a message may live on after its claim.",
-    "default_message_ttl": "Seconds that a message lives if its post does not say.",
-    "default_claim_ttl": "Seconds that a claim lasts if its request does not say.",
-    "default_claim_grace": "Seconds of grace if the request of a claim does not say.",
-    "default_subscription_ttl": "For later releases.",
-    "min_length_client_id": "Characters of a Client-ID where it need not be a UUID.",
-    "max_length_client_id": "Characters of a Client-ID where it need not be a UUID.",
-}
-
-TRANSPORT_OPTIONS = [
-    *(
-        cfg.IntOpt(
-            name,
-            default=getattr(_LIMITS, name),
-            min=MIN_TTL if name.endswith(("_ttl", "_grace")) else 1,
-            help=text,
-        )
-        for name, text in _LIMITS_HELP.items()
-    ),
-    cfg.IntOpt(
-        "default_message_delay",
-        default=_LIMITS.default_message_delay,
-        min=0,
-        help="Seconds that messages are held back if neither post nor queue says.",
-    ),
-    cfg.StrOpt(
-        "client_id_uuid_safe",
-        default="strict",
-        choices=["strict", "off"],
-        help="off: a Client-ID may be any text of the configured length.",
-    ),
-    cfg.BoolOpt(
-        "message_delete_with_claim_id",
-        default=False,
-        help="Deleting by ids needs claim_ids too.",
-    ),
-    cfg.BoolOpt(
-        "strict_patch",
-        default=False,
-        help="PATCH of a queue that does not exist answers 404 instead of making it.",
-    ),
-]
-
-SIGNED_URL_OPTIONS = [
-    cfg.StrOpt(
-        "secret_key",
-        default="",
-        secret=True,
-        help="The key of signed URLs. Not offered by this release: signed requests "
-        "answer 404, and the server says so when it starts.",
-    )
-]
-
-CORS_OPTIONS = [
-    cfg.ListOpt(
-        "allowed_origin",
-        default=[],
-        help="Not offered by this release.",
-    )
-]
-
-CATALOG_OPTIONS = [
-    cfg.BoolOpt(
-        "enable_virtual_pool", default=False, help="Not offered by this release."
-    )
-]
-
-NOTIFICATION_OPTIONS = [
-    cfg.BoolOpt(
-        "require_confirmation",
-        default=False,
-        help="Subscribers have to confirm. Not offered by this release.",
-    )
-]
-
-OPTIONS: dict[str, list[Any]] = {
-    "DEFAULT": DEFAULT_OPTIONS,
-    "cors": CORS_OPTIONS,
-    "drivers": DRIVER_OPTIONS,
-    "drivers:transport:wsgi": WSGI_OPTIONS,
-    "drivers:message_store:sqlite": SQLITE_OPTIONS,
-    "drivers:management_store:sqlite": SQLITE_OPTIONS,
-    "drivers:message_store:redis": REDIS_OPTIONS,
-    "drivers:management_store:redis": REDIS_OPTIONS,
-    "notification": NOTIFICATION_OPTIONS,
-    "pooling:catalog": CATALOG_OPTIONS,
-    "server": SERVER_OPTIONS,
-    "signed_url": SIGNED_URL_OPTIONS,
-    "storage": STORAGE_OPTIONS,
-    "transport": TRANSPORT_OPTIONS,
-}
+from zaqar.limits import Limits
+from zaqar.options import DEFAULT_OPTIONS, OPTIONS, STORAGE_OPTIONS
 
 
 class SqliteSettings(msgspec.Struct, frozen=True):
@@ -332,7 +89,7 @@ def load(
             list(arguments),
             project="zaqar",
             prog=program,
-            version=_version(),
+            version=__version__,
             default_config_files=cfg.find_config_files(project="zaqar"),
         )
         if transport:
@@ -358,12 +115,6 @@ def _named(config: Any, error: Exception) -> str:
             except cfg.Error:
                 continue
     return str(error)
-
-
-def _version() -> str:
-    from zaqar import __version__
-
-    return __version__
 
 
 def _settings(config: Any) -> Settings:
