@@ -2,6 +2,8 @@
 """The default engine: gunicorn with threads."""
 
 import json
+import os
+import signal
 from typing import Any
 
 from gunicorn import util
@@ -20,6 +22,7 @@ KEEPALIVE = 75
 MAX_HEADER = 16384
 MAX_LINE = 8190  # gunicorn allows no more
 MAX_HEADERS = 100
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -95,4 +98,27 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 def serve(settings: Settings) -> None:
     """Serve until a signal stops it."""
+    _let_new_workers_hear_signals()
     Server(settings).run()
+
+
+def _let_new_workers_hear_signals() -> None:
+    """Let a signal that stops the server end a worker that has just been forked.
+
+    Until a worker has handlers of its own it has those of the parent, which only note
+    the signal for a loop that never runs there: the worker would serve on, and the
+    parent wait for it as long as `graceful_timeout`.
+    """
+
+    def hold() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+
+    def go_on() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+    def begin() -> None:
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_DFL)
+        go_on()
+
+    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=begin)
