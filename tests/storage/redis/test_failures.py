@@ -21,8 +21,8 @@ from tests.contract.arrange import (
     post,
     send,
 )
+from tests.cutting import Cutter
 from tests.redis_servers import RedisServer
-from tests.storage.redis.cutting import Cutter
 from zaqar.errors import ConfigurationError, StorageUnavailable
 from zaqar.model import DeadLetter
 from zaqar.storage.redis.store import RedisStore
@@ -40,9 +40,11 @@ def store(own_redis: RedisServer) -> Iterator[RedisStore]:
     store.close()
 
 
-@pytest.fixture
-def cutter(own_redis: RedisServer) -> Iterator[Cutter]:
+@pytest.fixture(params=["the whole answer", "its second half"])
+def cutter(own_redis: RedisServer, request: pytest.FixtureRequest) -> Iterator[Cutter]:
+    """A proxy that can lose answers, or the second half of each."""
     cutter = Cutter(own_redis.port)
+    cutter.halves = request.param == "its second half"
     yield cutter
     cutter.close()
 
