@@ -89,6 +89,7 @@ def test_the_document_has_rates_latencies_and_costs(capsys, service):
         ("list", {"list"}),
         ("stats", {"stats"}),
         ("get", {"get"}),
+        ("relay", {"post", "claim", "delete"}),
     ],
 )
 def test_one_operation_is_measured_by_itself(capsys, service, op, answered):
@@ -99,8 +100,16 @@ def test_one_operation_is_measured_by_itself(capsys, service, op, answered):
     assert set(part["operations"]) - {"claim-empty"} == answered
     assert part["messages"] is part["end_to_end"] is None
     assert part["errors"] == {}
-    taking = op in ("claim-delete", "claim-bulk", "pop")
+    taking = op in ("claim-delete", "claim-bulk", "pop", "relay")
     assert (part["taken_per_second"] > 0) is taking
+
+
+def test_a_relay_finds_ten_messages_with_each_claim(capsys, service):
+    found = bench(capsys, url(service), "--op", "relay", "--connections", "4")
+
+    claims = found["service"]["operations"]["claim"]
+    assert "claim-empty" not in found["service"]["operations"]
+    assert claims["messages"] == 10 * claims["requests"] > 0
 
 
 def test_lost_messages_are_found(capsys, broken):

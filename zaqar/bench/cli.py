@@ -152,7 +152,7 @@ def targets(options: argparse.Namespace, stack: ExitStack) -> list[Target]:
     found = []
     if options.url is not None:
         target = Target.parse(options.url)
-        found.append(replace(target, pid=options.server_pid))
+        found.append(replace(target, pids=tuple(options.server_pid)))
     if options.limit:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="zaqar-bench-")))
         server = bare_server(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processor time of a process and its descendants, in nanoseconds. Linux only."""
+"""The processor time of processes and their descendants, in nanoseconds. Linux only."""
 
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -16,9 +17,9 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def tree(pid: int) -> list[int]:
-    """Return a process and its living descendants."""
-    found = [pid]
+def trees(pids: Iterable[int]) -> list[int]:
+    """Return processes and their living descendants."""
+    found = list(pids)
     for each in found:
         found += [child for child in children(each) if child not in found]
     return found
@@ -35,17 +36,17 @@ def spent(pid: int) -> int:
 
 
 class Meter:
-    """Measures between `start` and `stop` what a process and its descendants use."""
+    """Measures between `start` and `stop` what processes and their descendants use."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self, pids: Sequence[int]) -> None:
+        self.pids = pids
         self._before: dict[int, int] = {}
 
     def start(self) -> None:
-        self._before = {pid: spent(pid) for pid in tree(self.pid)}
+        self._before = {pid: spent(pid) for pid in trees(self.pids)}
 
     def stop(self) -> int:
         """Return the nanoseconds used, without processes that ended meanwhile."""
         return sum(
-            max(spent(pid) - self._before.get(pid, 0), 0) for pid in tree(self.pid)
+            max(spent(pid) - self._before.get(pid, 0), 0) for pid in trees(self.pids)
         )

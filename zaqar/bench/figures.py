@@ -5,7 +5,7 @@ Knows what is measured and compared; starting servers and printing is not its bu
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,20 @@ from zaqar.bench.queues import Client
 from zaqar.bench.requests import Caller, Target
 from zaqar.bench.runs import OperationRun, in_turns
 from zaqar.bench.scripts import Work
-from zaqar.bench.servers import Server
+from zaqar.bench.stores import Variant
 from zaqar.bench.worker import Plan
 
 Row = dict[str, Any]
-Start = Callable[[Path, str], Server]  # with a folder and the kind of synchronising
+Start = Callable[[Path], AbstractContextManager[Target]]  # with a folder
 Tell = Callable[[str], None]
 
 MESSAGE_SIZE = 256
 WARMUP = 0.3
 PROJECT = "figures"
-DEEP_MESSAGES = 100_000
 DEEP_CLAIMED = 10_000
 DEEP_QUEUES = 10_000  # beside the deep one
 SMALL_ROUND = 500
+FILLING = 600.0  # seconds at most for each part of a deep store
 
 
 @dataclass(frozen=True)
@@ -45,29 +45,55 @@ class Effort:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """A running service and the store that it is on."""
+
+    target: Target
+    variant: Variant
+
+
+@dataclass(frozen=True)
 class Shape:
     """An operation whose cost is measured; by message where `counted` names some."""
 
     name: str
     op: str
     section: str
-    target: float
+    targets: dict[str, float]  # by store
     counted: str = ""
     batch: int = 1
 
+    def target(self, store: str) -> float | None:
+        """Return the units that are aimed at; `redis-socket` is held to `redis`."""
+        return self.targets.get(store, self.targets.get(store.partition("-")[0]))
+
 
 SHAPES = (
-    Shape("post 1", "post", "post", 2.2, "post"),
-    Shape("post 10", "post", "post", 0.3, "post", batch=10),
-    Shape("claim 10, delete each", "claim-delete", "claim", 2.2, "claim"),
-    Shape("claim 10, bulk delete", "claim-bulk", "claim", 0.7, "claim"),
-    Shape("pop 10", "pop", "claim", 0.25, "pop"),
-    Shape("list 10", "list", "read", 1.6),
-    Shape("stats", "stats", "read", 1.6),
+    Shape("post 1", "post", "post", {"sqlite": 2.2, "redis": 1.75}, "post"),
+    Shape("post 10", "post", "post", {"sqlite": 0.3, "redis": 0.25}, "post", batch=10),
+    Shape(
+        "claim 10, delete each",
+        "claim-delete",
+        "claim",
+        {"sqlite": 2.2, "redis": 1.9},
+        "claim",
+    ),
+    Shape(
+        "claim 10, bulk delete",
+        "claim-bulk",
+        "claim",
+        {"sqlite": 0.7, "redis": 0.42},
+        "claim",
+    ),
+    Shape("pop 10", "pop", "claim", {"sqlite": 0.25, "redis": 0.2}, "pop"),
+    Shape("list 10", "list", "read", {"sqlite": 1.6, "redis": 1.8}),
+    Shape("stats", "stats", "read", {"sqlite": 1.6, "redis": 1.6}),
+    Shape("producer to consumer", "relay", "relay", {"redis": 3.6}, "claim"),
 )
+SECTIONS = ("post", "claim", "read", "relay", "rates", "depth")
 P99_TARGETS = {32: 50}
-UNIT = Shape("unit", "post", "post", 1.0)
-DEEP_OPERATIONS = ("post", "claim-bulk", "list", "stats", "pop")
+UNIT = Shape("unit", "post", "post", {})
+DEEP_OPERATIONS = ("post", "claim-delete", "claim-bulk", "pop", "list", "stats", "get")
 RATE_TARGETS = {
     ("FULL", 32): 50,
     ("FULL", 8): 40,
@@ -105,9 +131,11 @@ def cost(outcome: Outcome, counted: str = "") -> float:
     return (outcome.server_cpu or 0) / 1000 / (count or 1)
 
 
-def rate(outcome: Outcome) -> float:
+def rate(outcome: Outcome, counted: str = "") -> float:
+    """Return messages, or requests, a second."""
     window = outcome.tally.window
-    return window.requests.total() / (window.seconds or 1)
+    count = window.messages[counted] if counted else window.requests.total()
+    return count / (window.seconds or 1)
 
 
 def latency(outcome: Outcome, percent: float) -> float:
@@ -121,13 +149,13 @@ def failures(outcome: Outcome) -> int:
 
 
 def measure_cost(
-    shape: Shape, bare: Target, targets: Sequence[Target], effort: Effort
+    shape: Shape, bare: Target, subjects: Sequence[Subject], effort: Effort
 ) -> Row:
     """Measure what one shape costs everywhere, in units of a bare post of one."""
     effort.tell(f"cost of {shape.name}")
     with ExitStack() as stack:
         runs = [measurement(stack, bare, UNIT.op, effort.connections)]
-        for target in (bare, *targets):
+        for target in (bare, *(subject.target for subject in subjects)):
             run = measurement(
                 stack, target, shape.op, effort.connections, batch=shape.batch
             )
@@ -136,39 +164,38 @@ def measure_cost(
     one, alike = cost(unit), cost(same)
     return {
         "name": shape.name,
-        "target": shape.target,
         "per": "message" if shape.counted else "request",
         "unit_us": round(one, 1),
         "same_shape_us": round(alike, 1),
         "units": {
-            target.label: {
+            subject.target.label: {
+                "target": shape.target(subject.variant.store),
                 "us": round(cost(outcome, shape.counted), 1),
                 "units": round(cost(outcome, shape.counted) / one, 3),
                 "same_shape_units": round(cost(outcome, shape.counted) / alike, 3),
+                "per_second": round(rate(outcome, shape.counted)),
                 "failures": failures(outcome),
             }
-            for target, outcome in zip(targets, ours, strict=True)
+            for subject, outcome in zip(subjects, ours, strict=True)
         },
     }
 
 
 def measure_rates(
-    connections: int, bare: Target, targets: Sequence[Target], effort: Effort
+    connections: int, bare: Target, subjects: Sequence[Subject], effort: Effort
 ) -> Row:
     """Measure how many single posts a second there can be."""
     effort.tell(f"rate with {connections} connections")
     with ExitStack() as stack:
-        runs = [
-            measurement(stack, each, "post", connections) for each in (bare, *targets)
-        ]
+        targets = (bare, *(subject.target for subject in subjects))
+        runs = [measurement(stack, each, "post", connections) for each in targets]
         limit, *ours = in_turns(runs, effort.seconds, effort.slices)
     rows = {}
-    for target, outcome in zip(targets, ours, strict=True):
-        synchronous = target.label.split()[1]
-        rows[target.label] = {
+    for subject, outcome in zip(subjects, ours, strict=True):
+        rows[subject.target.label] = {
             "per_second": round(rate(outcome)),
             "percent": round(100 * rate(outcome) / rate(limit), 1),
-            "target_percent": RATE_TARGETS[synchronous, connections],
+            "target_percent": RATE_TARGETS.get((subject.variant.setting, connections)),
             "p50_ms": round(latency(outcome, 50), 2),
             "p99_ms": round(latency(outcome, 99), 2),
             "failures": failures(outcome),
@@ -182,23 +209,21 @@ def measure_rates(
     }
 
 
-def make_deep(folder: Path, start: Start, effort: Effort) -> tuple[str, Row]:
+def make_deep(target: Target, messages: int) -> tuple[str, Row]:
     """Fill a store with messages, claims and queues; return the queue and its stats."""
-    effort.tell("filling a deep store")
     queue = f"deep-{uuid4().hex[:8]}"
     with ExitStack() as stack:
-        server = stack.enter_context(start(folder, "NORMAL"))
-        fleet = measurement(stack, server.target, "post", 8, queue=queue).fleet
+        fleet = measurement(stack, target, "post", 8, queue=queue).fleet
         for script, count in (
             ("make-queues", DEEP_QUEUES),
-            ("fill", DEEP_MESSAGES),
+            ("fill", messages),
             ("hold", DEEP_CLAIMED),
         ):
-            fleet.run(Load(((script, 8),), 120.0, budget=count))
-        caller = Caller(server.target, PROJECT)
-        with Client(caller, 10) as client:
-            counts = ask(client, f"{caller.queue_path(queue)}/stats")["messages"]
-            queues = ask(client, "/v2/queues?limit=1&with_count=true")["count"]
+            fleet.run(Load(((script, 8),), FILLING, budget=count))
+    caller = Caller(target, PROJECT)
+    with Client(caller, 10) as client:
+        counts = ask(client, f"{caller.queue_path(queue)}/stats")["messages"]
+        queues = ask(client, "/v2/queues?limit=1&with_count=true")["count"]
     names = ("total", "claimed")
     return queue, {name: counts[name] for name in names} | {"queues": queues}
 
@@ -207,26 +232,27 @@ def ask(client: Client, path: str) -> Row:
     return msgspec.json.decode(client.call("GET", path)[1], type=Row)
 
 
-def measure_depth(folder: Path, start: Start, effort: Effort) -> Row:
-    """Compare a deep store with one that is nearly empty."""
-    queue, stored = make_deep(folder / "deep", start, effort)
+def measure_depth(folder: Path, start: Start, messages: int, effort: Effort) -> Row:
+    """Compare a store of so many messages with one that is nearly empty."""
     rows = []
+    folder.mkdir()
     with ExitStack() as stack:
-        flat = start(folder / "flat", "FULL")
-        deep = start(folder / "deep", "FULL")
-        places = (stack.enter_context(flat).target, stack.enter_context(deep).target)
+        flat = stack.enter_context(start(folder / "flat"))
+        deep = stack.enter_context(start(folder / "deep"))
+        effort.tell(f"filling {deep.label} with {messages} messages")
+        queue, stored = make_deep(deep, messages)
         for op in DEEP_OPERATIONS:
             effort.tell(f"depth: {op}")
             with ExitStack() as inner:
                 runs = [
                     measurement(inner, target, op, effort.connections, queue=name)
-                    for target, name in zip(places, ("", queue), strict=True)
+                    for target, name in ((flat, ""), (deep, queue))
                 ]
                 for run in runs:
                     run.largest_round = SMALL_ROUND
                 shallow, full = in_turns(runs, effort.seconds, effort.slices)
             rows.append(depth_row(op, shallow, full))
-    return {"stored": stored, "operations": rows}
+    return {"label": deep.label, "stored": stored, "operations": rows}
 
 
 def depth_row(op: str, shallow: Outcome, full: Outcome) -> Row:

@@ -182,7 +182,8 @@ class Watch:
         self.fleet = fleet
         self.pipes = [pipe for _, pipe in fleet.crew]
         self.report = report
-        self.meter = Meter(fleet.plan.target.pid) if fleet.plan.target.pid else None
+        watched = fleet.plan.target.pids
+        self.meter = Meter(watched) if watched else None
         self.metering = False
         self.server_cpu: int | None = None
         self.ticks: dict[Pipe, Progress] = {}

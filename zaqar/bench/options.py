@@ -86,8 +86,15 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     add("--project", default="bench", help="project id")
     header = "a header to send with each request, for instance a token"
     add("--header", action="append", default=[], metavar="NAME:VALUE", help=header)
-    pid = "read the processor time of this process and its descendants"
-    add("--server-pid", type=positive, metavar="PID", help=pid)
+    pid = "read the processor time of this process and its descendants; again for each"
+    add(
+        "--server-pid",
+        type=positive,
+        action="append",
+        default=[],
+        metavar="PID",
+        help=pid,
+    )
     limit = "load a bare Falcon application; with --url both, in turns"
     add("--limit", action="store_true", help=limit)
     workers = "processes of the bare application"

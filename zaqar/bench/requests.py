@@ -10,24 +10,22 @@ from zaqar.bench import stamps
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service to load. `pid` is the process whose processor time is read."""
+    """A service to load. `pids` are the processes whose processor time is read."""
 
     host: str
     port: int
     prefix: str = ""
     label: str = "service"
-    pid: int | None = None
+    pids: tuple[int, ...] = ()
 
     @classmethod
-    def parse(
-        cls, url: str, *, label: str = "service", pid: int | None = None
-    ) -> "Target":
+    def parse(cls, url: str) -> "Target":
         """Read a URL; raise ValueError when it cannot be loaded."""
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"not an http://host[:port] address: {url}")
         prefix = parts.path.rstrip("/")
-        return cls(parts.hostname, parts.port or 80, prefix, label, pid)
+        return cls(parts.hostname, parts.port or 80, prefix)
 
     @property
     def authority(self) -> str:

@@ -11,7 +11,7 @@ from zaqar.bench.queues import Queues
 
 CONSUMING = ("claim-delete", "claim-bulk", "pop")
 READING = ("list", "stats", "get")
-OPERATIONS = ("post", *CONSUMING, *READING)
+OPERATIONS = ("post", *CONSUMING, *READING, "relay")
 
 FIRST_ROUND = 500  # messages, to learn how fast it goes
 LARGEST_ROUND = 50_000

@@ -7,6 +7,7 @@ A script yields `(operation, bytes)` to send a request, or a number of seconds t
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import cycle
+from math import inf
 from time import monotonic_ns
 
 import msgspec
@@ -111,14 +112,15 @@ def fill(desk: Desk, seat: Seat) -> Script:
     return post(desk, seat, desk.work.fill_shape)
 
 
-def post(desk: Desk, seat: Seat, shape: Shape) -> Script:
-    """Post messages and note which were acknowledged."""
+def post(desk: Desk, seat: Seat, shape: Shape, posts: float = inf) -> Script:
+    """Post messages, so often at most, and note which were acknowledged."""
     work, ledger, batch = desk.work, desk.ledger, shape.batch
     templates = cycle(
         seat.caller.post_template(queue, work.run, seat.number, shape)
         for queue in rotated(work.queues, seat.number)
     )
-    while not desk.stopping:
+    while posts > 0 and not desk.stopping:
+        posts -= 1
         first = ledger.reserve(seat.number, batch)
         reply = yield "post", stamps.fill(next(templates), first, batch)
         if reply.status == 201:
@@ -158,8 +160,10 @@ def hold(desk: Desk, seat: Seat) -> Script:
     return take(desk, seat, "keep", until_empty=False)
 
 
-def take(desk: Desk, seat: Seat, how: str, *, until_empty: bool) -> Script:
-    """Take messages from one queue after the other."""
+def take(
+    desk: Desk, seat: Seat, how: str, *, until_empty: bool, turns: float = inf
+) -> Script:
+    """Take messages from one queue after the other, so often at most."""
     work, caller = desk.work, seat.caller
     queues = rotated(work.queues, seat.number)
     asks = cycle(
@@ -167,7 +171,8 @@ def take(desk: Desk, seat: Seat, how: str, *, until_empty: bool) -> Script:
     )
     op = "pop" if how == "pop" else "claim"
     empty = 0
-    while not desk.stopping:
+    while turns > 0 and not desk.stopping:
+        turns -= 1
         queue, ask = next(asks)
         reply = yield op, ask
         if not 200 <= reply.status < 300:
@@ -208,6 +213,18 @@ def remove(
         ids = ",".join([message.id for message in messages])
         path = f"{caller.queue_path(queue)}/messages?ids={ids}"
         yield "bulk-delete", caller.request("DELETE", path)
+
+
+def relay(desk: Desk, seat: Seat) -> Script:
+    """Post as many messages as a claim takes, one by one, then take as many.
+
+    So there are always enough of them, whoever takes whose, and no claim finds less.
+    """
+    work = desk.work
+    one = Shape(work.message_size, 1)
+    while not desk.stopping:
+        yield from post(desk, seat, one, posts=work.claim_limit)
+        yield from take(desk, seat, "delete", until_empty=False, turns=1)
 
 
 def watch(desk: Desk, seat: Seat) -> Script:
@@ -287,4 +304,5 @@ SCRIPTS: dict[str, Callable[[Desk, Seat], Script]] = {
     "list": list_messages,
     "stats": stats,
     "get": get,
+    "relay": relay,
 }

