@@ -6,6 +6,7 @@ Every method first drops what has expired (`_settle`), so nothing below asks aga
 """
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -389,6 +390,9 @@ class ModelStore:
 
     def ping(self) -> None:
         pass
+
+    def clock(self) -> float:
+        return time.time()
 
     def sweep(self, *, now: float) -> int:
         with self._lock:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from zaqar.clock import Clock
 from zaqar.conf import Settings, SqliteSettings
 from zaqar.errors import (
     ConfigurationError,
@@ -82,7 +83,10 @@ class KnownQueues:
 
 
 class Service:
-    """The store, the rules and the clock; shared by the threads of a process."""
+    """The store, the rules and the clock; shared by the threads of a process.
+
+    `now` is the clock of this machine.
+    """
 
     def __init__(
         self,
@@ -95,7 +99,9 @@ class Service:
         self.limits = settings.limits
         self.store = store
         self.policy = policy
-        self.now = now
+        # Corrected by `clock.measure()`, which nothing does by itself.
+        self.clock = Clock(store.clock, now)
+        self.now = self.clock.now
         self.queues = KnownQueues(store, settings.limits)
 
     def create_queue(self, key: QueueKey, metadata: Metadata) -> bool:
@@ -139,5 +145,7 @@ def open_store(settings: Settings) -> Store:
 
 
 def build(settings: Settings) -> Service:
-    """Put the service together."""
-    return Service(settings, open_store(settings), Policy(settings.config))
+    """Put the service together, its clock set to the store's if that answers."""
+    built = Service(settings, open_store(settings), Policy(settings.config))
+    built.clock.measure()
+    return built

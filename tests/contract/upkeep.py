@@ -2,6 +2,7 @@
 """Facts about upkeep, and about the numbers that must be true after anything."""
 
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,24 @@ class UpkeepContract:
 
         assert counted(store) == (1, 0)
         assert store.count_queues("") == 0
+
+    def test_clock_tells_seconds_since_1970(self, store: Store) -> None:
+        assert abs(store.clock() - time.time()) < 3600
+
+    def test_clock_goes_on_by_parts_of_a_second(self, store: Store) -> None:
+        told = [store.clock()]
+        while len(set(told)) < 4:
+            told.append(store.clock())
+
+        assert told == sorted(told)
+        assert told[-1] - told[0] < 2
+
+    def test_all_handles_have_one_clock(self, open_store: Any) -> None:
+        one, two = open_store(), open_store()
+
+        told = [store.clock() for store in (one, two) * 20]
+
+        assert told == sorted(told)
 
     def test_sweep_of_an_empty_store_collects_nothing(self, store: Store) -> None:
         assert store.sweep(now=T0) == 0

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from uuid_utils import uuid7
 
 from zaqar import limits
 from zaqar.checksum import checksum
@@ -66,7 +65,7 @@ def _message(service: Service, draft: Draft, settings: QueueSettings) -> NewMess
     if delay and draft.delay is not msgspec.UNSET:
         delay = limits.message_delay(draft.delay, service.limits)
     mark = checksum(draft.body) if service.settings.enable_checksum else None
-    return NewMessage(str(uuid7()), draft.body, ttl, delay, mark)
+    return NewMessage(service.clock.new_id(), draft.body, ttl, delay, mark)
 
 
 def page(

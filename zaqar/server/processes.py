@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each serving process holds: a service, its WSGI application, its sweep."""
+"""What each serving process holds: a service, its WSGI application, its upkeep."""
 
 import os
 import threading
@@ -17,6 +17,11 @@ from zaqar.transport.wsgi.build import build_app
 LOG = log.getLogger(__name__)
 
 StartResponse = Callable[..., Any]
+
+MEASURE_SECONDS = 60.0
+# While the store does not answer: it may be back at any time, and then this clock has
+# to be right.
+UNMEASURED_SECONDS = 1.0
 
 
 class PerProcessApplication:
@@ -40,29 +45,47 @@ class PerProcessApplication:
         return answer
 
     def start(self) -> None:
-        """Open the store and begin to sweep, once in each process."""
+        """Open the store and begin its upkeep, once in each process."""
         with self._building:
             if self._process == os.getpid():
                 return
             built = service.build(self._settings)
             self._app = build_app(built)
-            start_sweeping(built)
+            start_upkeep(built)
             self._process = os.getpid()
 
 
-def start_sweeping(swept: Service) -> None:
-    """Collect what has expired, again and again, in a thread of this process."""
-    threading.Thread(
-        target=_sweep_for_ever, args=(swept,), name="sweep", daemon=True
-    ).start()
+def start_upkeep(served: Service) -> None:
+    """Sweep and measure the clock, again and again, in threads of this process."""
+    _repeat("sweep", served.settings.sweep_interval, lambda: _sweep(served))
+    _repeat("clock", UNMEASURED_SECONDS, lambda: _measure(served))
 
 
-def _sweep_for_ever(swept: Service) -> None:
-    pause = threading.Event()
-    while not pause.wait(swept.settings.sweep_interval):
-        try:
-            swept.store.sweep(now=swept.now())
-        except StorageUnavailable as error:
-            LOG.warning("The sweep waits for the store: %s", error)
-        except Exception:
-            LOG.exception("The sweep failed; it goes on.")
+def _repeat(name: str, first: float, step: Callable[[], float]) -> None:
+    """Run the step after `first` seconds, and then after as many as it returns."""
+
+    def for_ever() -> None:
+        pause, seconds = threading.Event(), first
+        while not pause.wait(seconds):
+            seconds = step()
+
+    threading.Thread(target=for_ever, name=name, daemon=True).start()
+
+
+def _sweep(served: Service) -> float:
+    try:
+        served.store.sweep(now=served.now())
+    except StorageUnavailable as error:
+        LOG.warning("The sweep waits for the store: %s", error)
+    except Exception:
+        LOG.exception("The sweep failed; it goes on.")
+    return served.settings.sweep_interval
+
+
+def _measure(served: Service) -> float:
+    try:
+        measured = served.clock.measure()
+    except Exception:
+        LOG.exception("The clock of the store cannot be read; it is tried again.")
+        return MEASURE_SECONDS
+    return MEASURE_SECONDS if measured else UNMEASURED_SECONDS

@@ -5,9 +5,9 @@ Each method is one atomic step: all of it happens, or nothing, and no other call
 half of it. Rules that hold for every method:
 
 * The key scopes everything. An id of another queue or project does not exist here.
-* `now` is the caller's clock. Stored instants are compared with it: what has expired is
-  invisible, whether or not it was collected; callers never move `now` backwards by more
-  than the clocks of their nodes differ.
+* `now` is the caller's clock, set by the store's (`clock`). Stored instants are
+  compared with it: what has expired is invisible, whether or not it was collected;
+  callers never move `now` backwards by more than the clocks of their nodes differ.
 * Ids and revisions are chosen by the caller, so a write that is repeated after a lost
   answer does no harm.
 * Who names one thing that is not there gets an error; who asks for many gets none.
@@ -251,6 +251,14 @@ class Store(Protocol):
 
     def ping(self) -> None:
         """Check that the store answers, by a write. Raises StorageUnavailable."""
+        ...
+
+    def clock(self) -> float:
+        """Return the time of the store itself, in seconds since 1970.
+
+        One clock for all handles, if need be that of one server of several. Services
+        set their clocks by it. Raises StorageUnavailable.
+        """
         ...
 
     def sweep(self, *, now: float) -> int:
