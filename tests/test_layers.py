@@ -16,17 +16,24 @@ ABOVE_STORAGE = ["zaqar.operations", "zaqar.transport", "zaqar.service"]
 ENTRIES = ["zaqar.cli", "zaqar.server", "zaqar.bench"]
 HTTP = ["falcon", "gunicorn", "granian", "wsgiref", "http"]
 FORBIDDEN: dict[str, list[str]] = {
-    "zaqar": [*ABOVE_STORAGE, "zaqar.storage", *ENTRIES, *HTTP, "sqlite3"],
+    "zaqar": [*ABOVE_STORAGE, "zaqar.storage", *ENTRIES, *HTTP],
     "zaqar.storage": [*ABOVE_STORAGE, *ENTRIES, *HTTP, "oslo_config", "oslo_policy"],
-    "zaqar.operations": ["zaqar.transport", *ENTRIES, *HTTP, "sqlite3", "oslo_config"],
-    "zaqar.service": ["zaqar.transport", *ENTRIES, *HTTP, "sqlite3"],
-    "zaqar.transport": [*ENTRIES, "sqlite3"],
+    "zaqar.operations": ["zaqar.transport", *ENTRIES, *HTTP, "oslo_config"],
+    "zaqar.service": ["zaqar.transport", *ENTRIES, *HTTP],
+    "zaqar.transport": [*ENTRIES],
     # The WSGI entry point: what servers load, above everything that it serves.
-    "zaqar.transport.wsgi.app": ["zaqar.cli", "zaqar.bench", "sqlite3"],
-    "zaqar.server": ["zaqar.cli", "zaqar.bench", "sqlite3"],
-    "zaqar.cli": ["zaqar.bench", "sqlite3"],
+    "zaqar.transport.wsgi.app": ["zaqar.cli", "zaqar.bench"],
+    "zaqar.server": ["zaqar.cli", "zaqar.bench"],
+    "zaqar.cli": ["zaqar.bench"],
     # The load tool is a client: it knows nothing of what it measures.
     "zaqar.bench": [*ABOVE_STORAGE, "zaqar.storage", "zaqar.server", "zaqar.cli"],
+}
+
+# The package of each store, and the libraries that nobody else imports.
+STORES = {
+    "zaqar.storage.sqlite": ["sqlite3"],
+    "zaqar.storage.redis": ["redis", "hiredis"],
+    "zaqar.storage.mongodb": ["pymongo", "bson", "gridfs"],
 }
 
 
@@ -38,10 +45,10 @@ def modules() -> dict[str, Path]:
     return names
 
 
-def imports(name: str, path: Path) -> Iterator[str]:
-    """Return the full names that a module imports, wherever in its text."""
+def imports(name: str, path: Path, *, lazy: bool = True) -> Iterator[str]:
+    """Return the full names that a module imports; the `lazy` ones are in functions."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _nodes(ast.parse(path.read_text()), lazy):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -51,6 +58,13 @@ def imports(name: str, path: Path) -> Iterator[str]:
                 base = ".".join([*above, base]).rstrip(".")
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _nodes(tree: ast.AST, lazy: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if lazy or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _nodes(node, lazy)
 
 
 def is_below(name: str, package: str) -> bool:
@@ -86,16 +100,47 @@ def test_nothing_imports_the_entry_points_of_the_service() -> None:
     assert not importing
 
 
-def test_a_store_is_chosen_in_one_place_only() -> None:
+@pytest.mark.parametrize("name", modules())
+def test_only_a_store_imports_its_libraries(name: str) -> None:
+    foreign = [
+        library
+        for package, libraries in STORES.items()
+        for library in libraries
+        if not is_below(name, package)
+    ]
+
+    wrong = {
+        imported
+        for imported in imports(name, modules()[name])
+        if any(is_below(imported, library) for library in foreign)
+    }
+
+    assert not wrong, f"{name} must not import {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("package", STORES)
+def test_a_store_is_chosen_in_one_place_only(package: str) -> None:
     choosing = {
         name
         for name, path in modules().items()
-        if not is_below(name, "zaqar.storage")
+        if not is_below(name, package)
         for imported in imports(name, path)
-        if is_below(imported, "zaqar.storage.sqlite")
+        if is_below(imported, package)
     }
 
-    assert len(choosing) <= 1, choosing
+    assert choosing <= {"zaqar.service"}
+
+
+def test_stores_with_libraries_of_their_own_are_imported_when_chosen() -> None:
+    optional = [package for package in STORES if package != "zaqar.storage.sqlite"]
+
+    eager = {
+        imported
+        for imported in imports("zaqar.service", modules()["zaqar.service"], lazy=False)
+        if any(is_below(imported, package) for package in optional)
+    }
+
+    assert not eager
 
 
 def test_relative_imports_are_seen(tmp_path: Path) -> None:
@@ -105,6 +150,14 @@ def test_relative_imports_are_seen(tmp_path: Path) -> None:
     found = set(imports("zaqar.x.module", path))
 
     assert {"zaqar.x.a", "zaqar.b.c", "d.e"} <= found
+
+
+def test_imports_in_functions_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("if 1:\n import a\nclass C:\n def f(self):\n  import b\n")
+
+    assert set(imports("zaqar.module", path)) == {"a", "b"}
+    assert set(imports("zaqar.module", path, lazy=False)) == {"a"}
 
 
 def test_packages_are_at_most_three_levels_deep() -> None:
