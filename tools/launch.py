@@ -16,9 +16,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+# Sections of a configuration file.
+Options = Mapping[str, Mapping[str, object]]
 
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
@@ -49,7 +52,10 @@ def free_port() -> int:
 
 
 class Server:
-    """A `zaqar-server` on a port and a file that stay the same over restarts."""
+    """A `zaqar-server` on a port and a store that stay the same over restarts.
+
+    `store` are the options that name the store, if it is not a file in `folder`.
+    """
 
     def __init__(
         self,
@@ -60,18 +66,22 @@ class Server:
         threads: int = 8,
         synchronous: str = "FULL",
         prefix: Sequence[str] = (),
+        store: Options | None = None,
     ) -> None:
         self.port = free_port()
-        self.database = folder / "messages.db"
         self.log = folder / "server.log"
         config = folder / "zaqar.conf"
-        config.write_text(
-            f"[drivers:transport:wsgi]\nbind = {HOST}\nport = {self.port}\n"
-            f"[drivers:message_store:sqlite]\nuri = sqlite:///{self.database}\n"
-            f"synchronous = {synchronous}\n"
-            f"[server]\nengine = {engine}\nworkers = {workers}\nthreads = {threads}\n"
-            "request_log = false\n"
-        )
+        options: Options = {
+            "drivers:transport:wsgi": {"bind": HOST, "port": self.port},
+            "server": {
+                "engine": engine,
+                "workers": workers,
+                "threads": threads,
+                "request_log": "false",
+            },
+            **(store or sqlite_file(folder, synchronous)),
+        }
+        config.write_text(render(options))
         self._command = [
             *prefix,
             program("zaqar-server"),
@@ -146,6 +156,44 @@ class Server:
             return -int(signal.SIGKILL)
         finally:
             self.kill()
+
+
+def sqlite_file(folder: Path, synchronous: str) -> Options:
+    """Return the options of a store that is a file in the folder."""
+    file = f"sqlite:///{folder / 'messages.db'}"
+    return {"drivers:message_store:sqlite": {"uri": file, "synchronous": synchronous}}
+
+
+def render(options: Options) -> str:
+    """Return the options as the text of a configuration file."""
+    lines = []
+    for section, values in options.items():
+        lines.append(f"[{section}]")
+        lines += [f"{name} = {value}" for name, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+class Weight(NamedTuple):
+    """What a process weighs: its threads, its open files, and its share of memory
+    (Pss) in KiB."""
+
+    threads: int
+    files: int
+    kib: int
+
+
+def weigh(pid: int) -> Weight:
+    """Weigh a process. Raises OSError if it is gone."""
+    threads = len(os.listdir(f"/proc/{pid}/task"))
+    return Weight(threads, len(os.listdir(f"/proc/{pid}/fd")), pss(pid))
+
+
+def pss(pid: int) -> int:
+    """Return the proportional share of memory of a process, in KiB."""
+    for line in _proc(pid, "smaps_rollup").decode().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise CannotRun("/proc/PID/smaps_rollup has no Pss.")
 
 
 def children(pid: int) -> list[int]:

@@ -43,11 +43,12 @@ class Intent(msgspec.Struct, frozen=True, tag="intent", kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, tag="result", kw_only=True):
-    """How it ended: a status, UNKNOWN or NEVER_SENT."""
+    """How it ended: a status, UNKNOWN or NEVER_SENT; and its header Retry-After."""
 
     number: int
     at: float
     status: int
+    retry_after: str = ""
     ids: list[str] = []
     claim: str = ""
     messages: list[Seen] = []
@@ -61,6 +62,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     sent: float
     done: float
     status: int
+    retry_after: str = ""
     tags: list[str] = []
     ids: list[str] = []
     claim: str = ""
@@ -133,6 +135,7 @@ def _event(intent: Intent, result: Result | None) -> Event:
         sent=intent.at,
         done=result.at if result else FOREVER,
         status=result.status if result else UNKNOWN,
+        retry_after=result.retry_after if result else "",
         tags=intent.tags,
         ids=(result.ids if result else []) or intent.ids,
         claim=(result.claim if result else "") or intent.claim,

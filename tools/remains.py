@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is left after a run: by the API, by the counters and by the rows of the file.
+"""What is left after a run: by the API, by the counters and by what is stored.
 
 Reads messages whose body is {"tag": ...}; judges nothing.
 """
 
-import contextlib
-import sqlite3
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from launch import Answer, Caller
 from ledger import Seen
+from stores import Store
 from verdicts import Remains, StoredClaim
+
+from zaqar.model import QueueKey
 
 
 def seen(answer: Answer) -> list[Seen]:
@@ -29,24 +29,18 @@ def seen(answer: Answer) -> list[Seen]:
 
 
 def inspect(
-    path: Path, caller: Caller, queues: Iterable[str]
+    store: Store, caller: Caller, project: str, queues: Iterable[str]
 ) -> tuple[dict[str, Remains], dict[str, StoredClaim]]:
-    """Look at what is left, by the rows of the file and by the API."""
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        rows = dict(
-            database.execute(
-                "SELECT name, count(*) FROM messages JOIN queues"
-                " ON messages.queue = queues.number GROUP BY name"
-            )
-        )
-        held = database.execute(
-            "SELECT claim, claims.created, claims.expires, messages.id FROM messages"
-            " JOIN claims ON claims.queue = messages.queue AND claims.id = claim"
-        ).fetchall()
-    claims: dict[str, StoredClaim] = {}
-    for claim, created, expires, id in held:
-        claims.setdefault(claim, StoredClaim(created, expires, [])).messages.append(id)
-    return {name: look_at(caller, name, rows.get(name, 0)) for name in queues}, claims
+    """Look at what is left, in the store and by the API."""
+    rows = store.rows([QueueKey(project, name) for name in queues])
+    remains = {name: look_at(caller, name, rows[name]) for name in queues}
+    held = {
+        (QueueKey(project, name), seen.claim)
+        for name, left in remains.items()
+        for seen in left.listed
+        if seen.claim
+    }
+    return remains, store.claims(held)
 
 
 def look_at(caller: Caller, queue: str, rows: int) -> Remains:
@@ -79,10 +73,3 @@ def list_all(caller: Caller, queue: str) -> list[Seen]:
             return found
         found += page
         path = answer.document["links"][0]["href"]
-
-
-def check_file(path: Path) -> str:
-    """Return what SQLite says of the soundness of the file: ok, or what is broken."""
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        rows = database.execute("PRAGMA integrity_check").fetchall()
-    return "; ".join(text for (text,) in rows)

@@ -7,12 +7,16 @@ explain is not a violation.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import combinations
 
 import msgspec
 from ledger import FOREVER, NEVER_SENT, Event, Seen
+
+# Seconds within which everything is answered, and within which all is well after a
+# fault of the store.
+PATIENCE = 10.0
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -38,6 +42,14 @@ class Remains(msgspec.Struct, frozen=True):
     rows: int
 
 
+class Fault(msgspec.Struct, frozen=True):
+    """A fault of the store: killed, stopped, or its connections cut."""
+
+    kind: str
+    begin: float
+    end: float
+
+
 class StoredClaim(msgspec.Struct, frozen=True):
     """A claim as the database holds it at the end."""
 
@@ -55,14 +67,27 @@ class Evidence:
         remains: dict[str, Remains],
         claims: dict[str, StoredClaim],
         integrity: str = "ok",
+        *,
+        faults: Sequence[Fault] = (),
+        kills: int = 1,
+        growth: Sequence[str] = (),
     ) -> None:
+        """`kills` of the service there were; `growth` tells what has grown in it."""
         self.events = [event for event in events if event.status != NEVER_SENT]
         self.remains = remains
         self.claims = claims
         self.integrity = integrity
+        self.faults = faults
+        self.kills = kills
+        self.growth = growth
 
     def of(self, *operations: str) -> Iterator[Event]:
         return (event for event in self.events if event.operation in operations)
+
+    @cached_property
+    def successes(self) -> list[float]:
+        """When requests succeeded."""
+        return [event.done for event in self.events if event.acknowledged]
 
     @cached_property
     def listed(self) -> set[str]:
@@ -331,6 +356,57 @@ def wrong_answers(evidence: Evidence) -> list[str]:
     return found
 
 
+def silent_refusals(evidence: Evidence) -> list[str]:
+    """Each 503 tells when to come again."""
+    return [
+        f"503 without Retry-After: {event.operation} {event.queue}"
+        for event in evidence.events
+        if event.status == 503 and not event.retry_after.isdigit()
+    ]
+
+
+def late_answers(evidence: Evidence) -> list[str]:
+    """Everything is answered in time, and at all unless the service was killed."""
+    found = [
+        f"answered {event.status} after {event.done - event.sent:.1f} s: "
+        f"{event.operation} {event.queue}"
+        for event in evidence.events
+        if event.status > 0 and event.done - event.sent > PATIENCE
+    ]
+    unanswered = Counter(
+        event.operation for event in evidence.events if event.status < 0
+    )
+    if not evidence.kills:
+        found += [f"never answered: {n} {name}" for name, n in unanswered.items()]
+    return found
+
+
+def late_recoveries(evidence: Evidence) -> list[str]:
+    """Some seconds after a fault of the store nothing is refused any more."""
+    begins = [fault.begin for fault in evidence.faults] + [FOREVER]
+    found = []
+    for fault, following in zip(evidence.faults, begins[1:], strict=True):
+        settled = fault.end + PATIENCE
+        refused = [
+            event.sent - fault.end
+            for event in evidence.events
+            if event.status >= 500 and settled < event.sent and event.done < following
+        ]
+        if refused:
+            found.append(
+                f"still refused {max(refused):.1f} s after: {fault.kind}, "
+                f"{len(refused)} times"
+            )
+        if not any(fault.end < at < settled for at in evidence.successes):
+            found.append(f"nothing succeeded within {PATIENCE:g} s after: {fault.kind}")
+    return found
+
+
+def grown_processes(evidence: Evidence) -> list[str]:
+    """Faults leave no threads, open files or memory behind in the service."""
+    return list(evidence.growth)
+
+
 def broken_file(evidence: Evidence) -> list[str]:
     """SQLite finds its file sound."""
     return [] if evidence.integrity == "ok" else [f"integrity: {evidence.integrity}"]
@@ -347,4 +423,8 @@ VERDICTS: dict[str, Callable[[Evidence], list[str]]] = {
     "counters equal a full listing": wrong_counters,
     "no unexpected answer": wrong_answers,
     "integrity of the file": broken_file,
+    "each 503 with Retry-After": silent_refusals,
+    f"every answer within {PATIENCE:g} s": late_answers,
+    f"recovery within {PATIENCE:g} s": late_recoveries,
+    "no growth of the service": grown_processes,
 }

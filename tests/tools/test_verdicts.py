@@ -34,6 +34,7 @@ class Run:
         self.events: list[Any] = []
         self.claims: dict[str, Any] = {}
         self.integrity = "ok"
+        self.facts: dict[str, Any] = {}
         self.add("post", 1, 2, 201, tags=["p-0", "p-1"], ids=["m0", "m1"])
         self.add("post", 3, 4, 201, tags=["p-2", "p-3"], ids=["m2", "m3"])
         m0, m2 = self.Seen("m0", "p-0", "c1"), self.Seen("m2", "p-2", "c1")
@@ -68,7 +69,7 @@ class Run:
 
     def violated(self) -> set[str]:
         evidence = self._verdicts.Evidence(
-            self.events, {"q": self.left}, self.claims, self.integrity
+            self.events, {"q": self.left}, self.claims, self.integrity, **self.facts
         )
         checks = self._verdicts.VERDICTS.values()
         return {check.__name__ for check in checks if check(evidence)}
@@ -264,6 +265,59 @@ def test_broken_file_is_found(run: Run) -> None:
     run.integrity = "row 7 missing from index message_by_id"
 
     assert run.violated() == {"broken_file"}
+
+
+def test_refusal_that_does_not_say_when_to_come_again_is_found(run: Run) -> None:
+    run.add("list", 11, 12, 503, retry_after="10")
+    clear = run.violated()
+    run.add("list", 11, 12, 503)
+
+    assert clear == set()
+    assert run.violated() == {"silent_refusals"}
+
+
+@pytest.mark.parametrize("status", [204, 503])
+def test_late_answer_is_found(run: Run, status: int) -> None:
+    run.add("list", 11, 21.5, status, retry_after="10")
+
+    assert run.violated() == {"late_answers"}
+
+
+def test_lost_answer_is_found_unless_the_service_was_killed(run: Run) -> None:
+    run.add("list", 11, 12, LOST)
+    killed = run.violated()
+    run.facts["kills"] = 0
+
+    assert killed == set()
+    assert run.violated() == {"late_answers"}
+
+
+def test_refusal_soon_after_a_fault_of_the_store_is_none_later_is(
+    run: Run, verdicts: ModuleType
+) -> None:
+    run.facts["faults"] = [verdicts.Fault("kill", 11.0, 13.0)]
+    run.add("list", 21, 24, 503, retry_after="10")
+    run.add("list", 22, 22.5, 204)
+    soon = run.violated()
+    run.add("list", 23.5, 24, 503, retry_after="10")
+
+    assert soon == set()
+    assert run.violated() == {"late_recoveries"}
+
+
+def test_fault_of_the_store_that_nothing_succeeds_after_is_found(
+    run: Run, verdicts: ModuleType
+) -> None:
+    run.facts["faults"] = [verdicts.Fault("kill", 11.0, 13.0)]
+    run.add("list", 20, 23.5, 204)
+
+    assert run.violated() == {"late_recoveries"}
+
+
+def test_growth_is_told(run: Run) -> None:
+    run.facts["growth"] = ["9 threads more in 17"]
+
+    assert run.violated() == {"grown_processes"}
 
 
 def test_ledger_tells_what_was_never_answered(tmp_path: Path, run: Run) -> None:
