@@ -4,11 +4,17 @@
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.servers import Options, Server
+from tests.redis_servers import redis_uri
+from tests.servers import Options, Server, merge
+from tests.stores import STORES, USUAL
+
+__all__ = ["redis_uri"]
 
 # The machine that runs the tests may be slow or shared: a deadline per example would
 # measure it and not the code.
@@ -26,37 +32,67 @@ hypothesis.settings.load_profile("zaqar")
 ServerFactory = Callable[..., Server]
 
 
+class Running:
+    """Servers that live as long as the tests; who asks for the same gets the same."""
+
+    def __init__(self, make_folder: Callable[[], Path]) -> None:
+        self._make_folder = make_folder
+        self._servers: dict[str, Server] = {}
+
+    def start(self, options: Options, policy: dict[str, str]) -> Server:
+        name = json.dumps([options, policy], sort_keys=True)
+        if name not in self._servers:
+            folder = self._make_folder()
+            # JSON is YAML.
+            (folder / "policy.yaml").write_text(json.dumps(policy))
+            server = Server(folder, options)
+            server.wait_until_ready()
+            self._servers[name] = server
+        return self._servers[name]
+
+    def stop(self) -> None:
+        """Stop all servers together; fail if one does not stop in peace."""
+        with ThreadPoolExecutor() as threads:
+            failures = [*filter(None, threads.map(_failure, self._servers.values()))]
+        assert not failures, "\n".join(failures)
+
+
+def _failure(server: Server) -> str:
+    """Stop the server; return what was wrong with that."""
+    try:
+        server.stop()
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = Running(lambda: tmp_path_factory.mktemp("server"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def store_options(request: pytest.FixtureRequest) -> Options:
+    """What names the store of a server; tests marked `on_each_store` see all."""
+    return STORES[getattr(request, "param", USUAL)](request)
+
+
+@pytest.fixture(scope="session")
+def servers(store_options: Options, running: Running) -> ServerFactory:
     """Return a function that starts a server with these options, or shares one.
 
     `policy` are rules that override the defaults. Servers live as long as the tests,
     so tests keep apart by project.
     """
-    running: dict[str, Server] = {}
 
     def start(
         options: Options | None = None, *, policy: dict[str, str] | None = None
     ) -> Server:
-        name = json.dumps([options, policy], sort_keys=True)
-        if name not in running:
-            folder = tmp_path_factory.mktemp("server")
-            # JSON is YAML.
-            (folder / "policy.yaml").write_text(json.dumps(policy or {}))
-            server = Server(folder, options)
-            server.wait_until_ready()
-            running[name] = server
-        return running[name]
+        return running.start(merge(store_options, options or {}), policy or {})
 
-    yield start
-
-    failures = []
-    for server in running.values():
-        try:
-            server.stop()
-        except AssertionError as error:
-            failures.append(str(error))
-    assert not failures, "\n".join(failures)
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,8 @@ Options = Mapping[str, Mapping[str, object]]
 START_SECONDS = 30
 STOP_SECONDS = 10
 
-# The same tests against another engine or store: set these when you run them.
+# The same tests on another engine: set this when you run them.
 ENGINE = os.environ.get("ZAQAR_TEST_ENGINE", "gunicorn")
-REDIS_URI = os.environ.get("ZAQAR_TEST_API_REDIS_URI", "")
 
 
 class Server:
@@ -73,11 +72,11 @@ class Server:
         script = Path(sys.executable).with_name(program)
         return [str(script), *(word.format(**words) for word in arguments)]
 
-    def merged(self, options: Options) -> dict[str, dict[str, object]]:
+    def merged(self, options: Options) -> Options:
         """Return the options with everything that a test server needs filled in."""
         store = f"sqlite:///{self.folder / 'messages.db'}"
         registry = f"sqlite:///{self.folder / 'registry.db'}"
-        merged: dict[str, dict[str, object]] = {
+        needed: Options = {
             "DEFAULT": {"admin_mode": True},
             "drivers:transport:wsgi": {"bind": self.host, "port": self.port},
             "drivers:message_store:sqlite": {"uri": store, "synchronous": "NORMAL"},
@@ -85,12 +84,7 @@ class Server:
             "server": {"workers": 1, "threads": 4, "engine": ENGINE},
             "oslo_policy": {"policy_file": str(self.folder / "policy.yaml")},
         }
-        if REDIS_URI:
-            merged["drivers"] = {"message_store": "redis"}
-            merged["drivers:message_store:redis"] = {"uri": REDIS_URI}
-        for group, values in options.items():
-            merged.setdefault(group, {}).update(values)
-        return merged
+        return merge(needed, options)
 
     def wait_until_ready(self, path: str = "/readyz") -> None:
         """Return once this path answers; fail if the process ends or takes too long."""
@@ -134,6 +128,14 @@ class Server:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+def merge(options: Options, others: Options) -> Options:
+    """Return the options of both; the others rule."""
+    groups = [*options, *(group for group in others if group not in options)]
+    return {
+        group: {**options.get(group, {}), **others.get(group, {})} for group in groups
+    }
 
 
 def render(options: Options) -> str:

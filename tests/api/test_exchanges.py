@@ -13,6 +13,7 @@ import pytest
 from tests.api.exchanges import Replay, Step, scenarios
 from tests.api.wire import Api
 from tests.servers import Server
+from tests.stores import on_each_store
 
 RECORDED = scenarios("v2.jsonl")
 
@@ -82,6 +83,7 @@ def run(replay: Replay, step: Step) -> list[str]:
     return [f"{step['step']} {step['name']}: {text}" for text in found]
 
 
+@on_each_store
 @pytest.mark.parametrize("scenario", RECORDED)
 def test_scenario_is_answered_as_recorded(
     scenario: str,

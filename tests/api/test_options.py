@@ -19,6 +19,7 @@ from tests.api.wire import (
     request_bytes,
 )
 from tests.servers import Server
+from tests.stores import on_sqlite
 
 ApiOf = Callable[..., Api]
 MESSAGES = "/v2/queues/q/messages"
@@ -447,6 +448,7 @@ def test_each_engine_keeps_connections_open(started: Callable[[], Server]) -> No
     server.stop()
 
 
+@on_sqlite
 def test_start_tells_what_an_operator_needs_to_know(server: Server) -> None:
     output = server.output()
 

@@ -16,11 +16,13 @@ from openstack import exceptions
 from openstack.connection import Connection
 
 from tests.servers import Server
+from tests.stores import on_each_store
 
-# openstacksdk warns of what it will drop, and uses it itself.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::openstack.warnings.RemovedInSDK50Warning"
-)
+pytestmark = [
+    on_each_store,
+    # openstacksdk warns of what it will drop, and uses it itself.
+    pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK50Warning"),
+]
 
 ENDPOINTS = ["/", "", "/v2", "/v2/"]
 

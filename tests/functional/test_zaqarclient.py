@@ -13,6 +13,9 @@ from zaqarclient.queues import client as queues
 from zaqarclient.transport import errors
 
 from tests.servers import Server
+from tests.stores import on_each_store
+
+pytestmark = on_each_store
 
 DEFAULTS = {
     "_max_messages_post_size": 262144,
