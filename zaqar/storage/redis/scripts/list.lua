@@ -73,32 +73,48 @@ local function behind(place, count)
   return found
 end
 
-local ids, looked = {}, 0
-local step = skips and math.max(limit, 100) or limit
-local more = '0'
+-- Returns the packed texts of the first of such messages.
+local function texts_of(found, count)
+  local ids = {}
+  for i = 1, math.min(#found, count) do
+    ids[i] = found[i][2]
+  end
+  return ask('HMGET', M, ids)
+end
+
+local ids, texts, looked = {}, {}, 0
+local step, more = limit, '0'
 while #ids < limit do
   if looked >= CHUNK then
     more = '1'
     break
   end
   local found = behind(after, step)
+  local packed = texts_of(found, step)
+  local place
   for i = 1, math.min(#found, step) do
     local kept = true
     if skips then
-      local _, poster = cmsgpack.unpack_limit(call('HGET', M, found[i][2]), 1, 1)
+      local _, poster = cmsgpack.unpack_limit(packed[i], 1, 1)
       kept = poster ~= client
     end
-    after = string.format('%.0f', found[i][1])
+    place = found[i][1]
     looked = looked + 1
     if kept then
-      ids[#ids + 1] = found[i][2]
+      ids[#ids + 1], texts[#texts + 1] = found[i][2], packed[i]
       if #ids == limit then
         break
       end
     end
   end
+  if place then
+    after = string.format('%.0f', place)
+  end
   if #found < step then
     break
   end
+  -- PERF: few skip any, so more is read only when it is needed: reading 100 at once takes
+  -- 250 us of the server, reading ten 72.
+  step = math.max(limit, 100)
 end
-return {0, head[2], after, more, ids, tell(ids)}
+return {0, head[2], after, more, ids, tell(ids, texts)}
