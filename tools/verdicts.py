@@ -154,8 +154,12 @@ class Evidence:
             if event.acknowledged and event.claim
         }
         for event in self.of("renew"):
+            end = event.sent + event.ttl
             if event.acknowledged:
-                until[event.claim] = max(until[event.claim], event.sent + event.ttl)
+                # It may end sooner than it would have without.
+                until[event.claim] = end
+            elif event.in_doubt:
+                until[event.claim] = min(until[event.claim], end)
         for event in self.of("release"):
             until[event.claim] = min(until[event.claim], event.sent)
         return until

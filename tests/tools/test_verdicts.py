@@ -203,6 +203,16 @@ def test_renewed_claim_holds_beyond_its_first_end(run: Run) -> None:
     assert "shared_messages" in run.violated()
 
 
+@pytest.mark.parametrize("status", [204, LOST, 503])
+def test_renewal_may_bring_the_end_of_a_claim_forward(run: Run, status: int) -> None:
+    run.add("renew", 7, 7.5, status, claim="c1", ttl=10, retry_after="10")
+    again = run.Seen("m0", "p-0", "c2")
+    run.add("claim", 18, 19, 201, claim="c2", ttl=60, messages=[again])
+    run.change(listed=[again, run.left.listed[1]])
+
+    assert run.violated() == set()
+
+
 def test_message_popped_from_a_live_claim_is_found(run: Run) -> None:
     run.add("pop", 11, 12, 200, limit=1, messages=[run.Seen("m0", "p-0")])
 
