@@ -7,7 +7,6 @@ of the index in line with the record, and looks at the record once more after th
 Of what somebody left undone the sweep does the rest.
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from uuid import uuid4
 
@@ -27,6 +26,13 @@ class Index:
         self._client = client
         self._keys = keys
 
+    def clock(self, attempts: int = -1) -> float:
+        """Return the time of the server that has the list: one for all services, also
+        in a cluster."""
+        told = self._client.ask(self._keys.index, ("TIME",), attempts=attempts)
+        seconds, micros = told
+        return int(seconds) + int(micros) / 1e6
+
     def announce(self, key: QueueKey, *, creates: bool) -> bytes:
         """Note that the queue is being created or deleted; give it to `conclude`.
 
@@ -35,7 +41,8 @@ class Index:
         """
         keys, entry = self._keys, member(key)
         note = uuid4().hex.encode() + entry
-        commands: list[tuple[object, ...]] = [("ZADD", keys.pending, time.time(), note)]
+        noted = ("ZADD", keys.pending, repr(self.clock()), note)
+        commands: list[tuple[object, ...]] = [noted]
         if creates:
             commands.append(("ZADD", keys.index, 0, entry))
         self._client.ask_all(keys.index, commands)
@@ -57,8 +64,8 @@ class Index:
 
     def repair(self) -> None:
         """Finish what others have begun long ago."""
-        keys, until = self._keys, time.time() - ABANDONED
-        command = ("ZRANGEBYSCORE", keys.pending, "-inf", until)
+        keys, until = self._keys, self.clock() - ABANDONED
+        command = ("ZRANGEBYSCORE", keys.pending, "-inf", repr(until))
         for note in self._client.ask(keys.index, command):
             self.conclude(note)
 

@@ -316,10 +316,7 @@ class RedisStore:
         self._client.ask(pulse, ("SET", pulse, 1), attempts=1)
 
     def clock(self) -> float:
-        # NOTE: of a cluster, the node that has the list of queues: the one that every
-        # service asks, and that takes part in creating queues anyway.
-        seconds, micros = self._client.ask(self._keys.index, ("TIME",), attempts=1)
-        return int(seconds) + int(micros) / 1e6
+        return self._index.clock(attempts=1)
 
     def sweep(self, *, now: float) -> int:
         self._index.repair()
