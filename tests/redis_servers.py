@@ -246,8 +246,12 @@ def sentinel_of(
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server for one test, which may do to it what it likes."""
-    server = RedisServer(tmp_path)
+    """A server for one test, which may do to it what it likes.
+
+    While it syncs its file every second, it may keep back what it has answered: killed
+    at that moment, it loses that. So it syncs always.
+    """
+    server = RedisServer(tmp_path, "--appendfsync", "always")
     yield server
     server.go_on()
     server.kill()

@@ -4,7 +4,9 @@
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 import pytest
 
@@ -20,12 +22,16 @@ from tests.contract.arrange import (
     listed,
     post,
     send,
+    set_delays,
 )
 from tests.cutting import Cutter
 from tests.redis_servers import RedisServer
 from zaqar.errors import ConfigurationError, StorageUnavailable
 from zaqar.model import DeadLetter
+from zaqar.storage.redis.pool import Pool
 from zaqar.storage.redis.store import RedisStore
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -62,6 +68,17 @@ def unavailable(work: Callable[[], object]) -> float:
     with pytest.raises(StorageUnavailable):
         work()
     return time.monotonic() - begin
+
+
+def soon(work: Callable[[], T]) -> T:
+    """Do the work as soon as it is not refused any more."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return work()
+        except StorageUnavailable:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 # The server fails
@@ -117,8 +134,60 @@ def test_server_that_hangs_is_unavailable_in_time_and_goes_on(
 
     assert first < 10
     assert second < 1, "nobody waits again for a server that was given up on"
-    assert listed(store) == ids
+    assert soon(lambda: listed(store)) == ids
     store.close()
+
+
+def test_crowd_before_a_server_that_hangs_is_refused_in_time_and_goes_on(
+    own_redis: RedisServer,
+) -> None:
+    """Eight threads serve forty callers, as a worker does."""
+    store = RedisStore(f"redis://127.0.0.1:{own_redis.port}?socket_timeout=1")
+    ids = post(store, 3)
+    own_redis.stop_for_a_while()
+    begin = time.monotonic()
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(40):
+            threads.submit(unavailable, lambda: store.queue_stats(KEY, now=T0))
+    seconds = time.monotonic() - begin
+    own_redis.go_on()
+
+    assert seconds < 10
+    assert soon(lambda: listed(store)) == ids
+    store.close()
+
+
+def test_one_at_a_time_tries_a_server_that_was_given_up_on(
+    own_redis: RedisServer,
+) -> None:
+    store = RedisStore(
+        f"redis://127.0.0.1:{own_redis.port}?socket_timeout=1",
+        max_reconnect_attempts=0,
+    )
+    create(store)
+    own_redis.stop_for_a_while()
+    unavailable(lambda: store.queue_stats(KEY, now=T0))
+    time.sleep(0.1)
+
+    with ThreadPoolExecutor(8) as threads:
+        work = partial(unavailable, lambda: store.queue_stats(KEY, now=T0))
+        waits = sorted(threads.map(lambda _: work(), range(8)))
+    own_redis.go_on()
+
+    assert waits[-2] < 0.5 < waits[-1]
+    store.close()
+
+
+def test_impatient_ping_shuts_nobody_out(
+    store: RedisStore, own_redis: RedisServer
+) -> None:
+    ids = post(store)
+    own_redis.stop_for_a_while()
+    unavailable(store.ping)
+    own_redis.go_on()
+
+    assert listed(store) == ids
 
 
 def test_attempts_end_in_time_whatever_the_options_say(own_redis: RedisServer) -> None:
@@ -148,7 +217,7 @@ def test_operation_waits_for_a_server_that_is_just_starting(
                 own_redis.start()
             sleep(seconds)
 
-        patch.setattr("zaqar.storage.redis.client.time.sleep", start_meanwhile)
+        patch.setattr("zaqar.storage.redis.patience.time.sleep", start_meanwhile)
         assert store.queue_stats(KEY, now=T0).total == 0
     assert time.monotonic() - begin < 10
     store.close()
@@ -253,11 +322,27 @@ def test_post_whose_answer_was_lost_is_stored_once(
     assert counted(cut_store) == (3, 0)
 
 
+def forget_scripts(server: RedisServer, other: RedisStore) -> None:
+    server.ask("SCRIPT", "FLUSH")
+
+
+def change_settings(server: RedisServer, other: RedisStore) -> None:
+    set_delays(other, True, now=T0)
+
+
+def delete_queue(server: RedisServer, other: RedisStore) -> None:
+    other.delete_queue(KEY)
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [None, forget_scripts, change_settings, delete_queue]
+)
 def test_post_whose_answer_was_lost_does_not_bring_back_what_was_taken(
     cut_store: RedisStore,
     cutter: Cutter,
     own_redis: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[RedisServer, RedisStore], None] | None,
 ) -> None:
     other = RedisStore(own_redis.uri)
     post(cut_store)
@@ -268,14 +353,38 @@ def test_post_whose_answer_was_lost_does_not_bring_back_what_was_taken(
 
     def take_meanwhile(seconds: float) -> None:
         taken.extend(ids_of(other.pop_messages(KEY, 9, now=T0)))
+        if meanwhile:
+            meanwhile(own_redis, other)
 
-    monkeypatch.setattr("zaqar.storage.redis.client.time.sleep", take_meanwhile)
+    monkeypatch.setattr("zaqar.storage.redis.patience.time.sleep", take_meanwhile)
     cutter.cuts = 1
     cut_store.post_messages(KEY, [new], client=CLIENT, revision=revision, now=T0)
 
     assert taken == [new.id]
-    assert counted(other) == (0, 0)
+    assert listed(other) == []
     other.close()
+
+
+def test_attempt_that_arrives_after_its_repetition_does_not_bring_back_what_was_taken(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that hung, or a network, may deliver what a client has given up on."""
+    create(store)
+    first: list[tuple[Any, ...]] = []
+    ask = Pool.ask
+
+    def remember(pool: Pool, command: tuple[Any, ...], **options: Any) -> Any:
+        first.append(command)
+        return ask(pool, command, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pool, "ask", remember)
+        ids = post(store, 2)
+    assert ids_of(store.pop_messages(KEY, 9, now=T0)) == ids
+
+    ask(store._client._nodes.pool(""), first[-1])
+
+    assert counted(store) == (0, 0)
 
 
 def test_claim_whose_answer_was_lost_gives_the_same_messages(

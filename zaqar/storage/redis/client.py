@@ -28,13 +28,10 @@ from redis.exceptions import (
 from zaqar.errors import StorageUnavailable
 from zaqar.storage.redis.address import Address
 from zaqar.storage.redis.nodes import Nodes, open_nodes
+from zaqar.storage.redis.patience import Gate, Tries
 from zaqar.storage.redis.pool import Command, Pool, Unreached
 
 T = TypeVar("T")
-
-# The contract asks for an answer within 10 s.
-PATIENCE = 9.0
-REDIRECTIONS = 16
 
 # Refusals of a server that may work again later, also inside the error of a script.
 REFUSALS = re.compile(
@@ -48,51 +45,16 @@ SOON = (BusyLoadingError, ClusterDownError, TryAgainError)
 class Script:
     """A Lua script; the server knows it by its digest once it was loaded.
 
-    `repeatable`: it may be sent again when its answer was lost. `is_told`: its first
-    argument is "1" in that case, and else "0". `shares`: pieces that stand before it.
+    `repeatable`: it may be sent again when its answer was lost. `shares`: pieces that
+    stand before it.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *shares: str,
-        repeatable: bool = True,
-        is_told: bool = False,
-    ) -> None:
+    def __init__(self, name: str, *shares: str, repeatable: bool = True) -> None:
         folder = files("zaqar.storage.redis") / "scripts"
         pieces = [folder / f"{piece}.lua" for piece in ("common", *shares, name)]
         self.text = "".join([piece.read_text() for piece in pieces])
         self.digest = sha1(self.text.encode()).hexdigest()
         self.repeatable = repeatable
-        self.is_told = is_told
-
-
-class Tries:
-    """Counts the attempts of one call; waits longer before each."""
-
-    def __init__(self, limit: int, sleep: float, attempt_seconds: float) -> None:
-        self._left = limit
-        self._sleep = sleep
-        self._pause = 0.0
-        self._deadline = time.monotonic() + PATIENCE - attempt_seconds
-        self._redirections = REDIRECTIONS
-        # Whether an answer was lost.
-        self.lost = False
-
-    def wait(self) -> bool:
-        """Wait before the next attempt; False if there is none left."""
-        left = self._deadline - time.monotonic()
-        if self._left <= 0 or left <= 0:
-            return False
-        self._left -= 1
-        time.sleep(min(self._pause, left))
-        self._pause = self._pause * 2 or self._sleep
-        return True
-
-    def redirect(self) -> bool:
-        """Say whether another redirection may be followed."""
-        self._redirections -= 1
-        return self._redirections >= 0
 
 
 class Client:
@@ -107,8 +69,8 @@ class Client:
         self._is_cluster = address.cluster
         # Connecting and one answer.
         self._attempt_seconds = 2 * address.timeout
-        # Nobody waits again for a server that somebody has given up on just now.
-        self._is_down = False
+        # Nobody waits for a server that somebody has given up on just now.
+        self._gate = Gate(self._nodes.place, self._attempt_seconds)
 
     def run(self, script: Script, key: str, *values: Any) -> Any:
         """Run a script on the keys of one queue and return its reply."""
@@ -116,14 +78,10 @@ class Client:
         # of the keys, because their slot is moving, refuses the script (TRYAGAIN)
         # instead of running half of it.
         keys = (2, key, f"{key}:0") if self._is_cluster else (1, key)
-        told, again = (("0",), ("1",)) if script.is_told else ((), ())
-        command = ("EVALSHA", script.digest, *keys, *told, *values)
-        repetition = None
-        if script.repeatable:
-            repetition = ("EVALSHA", script.digest, *keys, *again, *values)
+        command = ("EVALSHA", script.digest, *keys, *values)
         for _ in range(3):
             try:
-                return self._ask(key, command, repetition)
+                return self._ask(key, command, script.repeatable)
             except NoScriptError:
                 self.ask(key, ("SCRIPT", "LOAD", script.text))
         raise StorageUnavailable("The store forgets its scripts.")
@@ -131,37 +89,32 @@ class Client:
     def ask(self, key: str, command: Command, *, attempts: int = -1) -> Any:
         """Send a command, which must bear repetition, to the server that has the key,
         and return its answer."""
-        return self._ask(key, command, command, attempts)
+        return self._ask(key, command, True, attempts)
 
     def _ask(
-        self,
-        key: str,
-        command: Command,
-        repetition: Command | None,
-        attempts: int = -1,
+        self, key: str, command: Command, repeatable: bool, attempts: int = -1
     ) -> Any:
         asked: list[Pool] = []
 
-        def attempt(lost: bool) -> Any:
-            text = repetition if lost and repetition else command
+        def attempt() -> Any:
             if asked:
-                return asked.pop().ask(text, asking=True)
+                return asked.pop().ask(command, asking=True)
             try:
-                return self._nodes.pool(key).ask(text)
+                return self._nodes.pool(key).ask(command)
             except AskError as error:
                 asked.append(self._nodes.asked(error))
                 raise
 
-        return self._attempted(attempt, repetition is not None, attempts)
+        return self._attempted(key, attempt, repeatable, attempts)
 
     def ask_all(self, key: str, commands: Sequence[Command]) -> list[Any]:
         """Send commands on keys of one slot together; they must bear repetition."""
-        return self._attempted(lambda _: self._nodes.pool(key).ask_all(commands))
+        return self._attempted(key, lambda: self._nodes.pool(key).ask_all(commands))
 
     def ask_each(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
         """Send commands, each with its key, together to each server; as `ask_all`."""
 
-        def attempt(_: bool) -> list[Any]:
+        def attempt() -> list[Any]:
             shares: dict[int, list[int]] = {}
             pools = [self._nodes.pool(key) for key, _ in commands]
             for place, pool in enumerate(pools):
@@ -174,7 +127,8 @@ class Client:
                     answers[place] = answer
             return answers
 
-        return self._attempted(attempt)
+        # What one of many places refuses says nothing of the others.
+        return self._attempted(None, attempt)
 
     def every_server(self, command: Command) -> list[Any]:
         """Ask each server that holds keys, once. Raises Unreached or RedisError."""
@@ -184,49 +138,68 @@ class Client:
         self._nodes.close()
 
     def _attempted(
-        self, attempt: Callable[[bool], T], repeatable: bool = True, limit: int = -1
+        self,
+        key: str | None,
+        attempt: Callable[[], T],
+        repeatable: bool = True,
+        limit: int = -1,
     ) -> T:
+        is_open, began = self._gate.enter(key), time.monotonic()
         tries: Tries | None = None
         while True:
             try:
-                result = attempt(tries is not None and tries.lost)
+                result = attempt()
             except (RedisError, Unreached) as error:
                 if tries is None:
-                    attempts = self._attempts if limit < 0 else limit
-                    tries = Tries(
-                        min(attempts, 1) if self._is_down else attempts,
-                        self._sleep,
-                        self._attempt_seconds,
-                    )
-                self._recover(error, tries, repeatable)
+                    tries = self._tries(limit, is_open, began)
+                self._recover(error, key, tries, repeatable)
             else:
-                self._is_down = False
+                self._gate.open(key)
                 return result
 
-    def _recover(self, error: Exception, tries: Tries, repeatable: bool) -> None:
+    def _tries(self, limit: int, is_open: bool, began: float) -> Tries:
+        attempts = self._attempts if limit < 0 else limit
+        return Tries(
+            # Who probes tries once more, for an idle connection proves nothing.
+            attempts if is_open else min(attempts, 1),
+            self._sleep,
+            began=began,
+            attempt_seconds=self._attempt_seconds,
+            is_probe=not is_open,
+            is_patient=limit < 0,
+        )
+
+    def _recover(
+        self, error: Exception, key: str | None, tries: Tries, repeatable: bool
+    ) -> None:
         """Return if the next attempt may begin; raise what the caller has to see."""
-        if isinstance(error, NoScriptError):
-            raise error
         if isinstance(error, MovedError | AskError) and tries.redirect():
             if isinstance(error, MovedError):
                 self._nodes.moved(error)
             return
         cause = error.cause if isinstance(error, Unreached) else error
         if isinstance(cause, ResponseError) and not is_refusal(cause):
+            self._gate.open(key)
             raise cause
-        may_pass = not isinstance(cause, AuthenticationError | OutOfMemoryError)
-        if isinstance(cause, ReadOnlyError):
-            may_pass = self._nodes.fails_over
-        elif isinstance(cause, ResponseError) and not isinstance(cause, SOON):
-            may_pass = False
-        elif not isinstance(error, Unreached) and not isinstance(cause, SOON):
-            # The answer was lost: perhaps it was done, perhaps not.
-            may_pass = may_pass and repeatable
-            tries.lost = True
+        may_pass = self._may_pass(cause)
+        # Without an answer it may have been done.
+        may_repeat = repeatable or isinstance(error, (Unreached, ResponseError, *SOON))
         self._nodes.refresh()
-        if not (may_pass and tries.wait()):
-            self._is_down = may_pass
-            raise StorageUnavailable(f"Redis does not work: {cause}.") from None
+        if may_pass and may_repeat and tries.wait():
+            return
+        if not may_pass:
+            self._gate.open(key)
+        elif tries.is_probe or (may_repeat and tries.is_patient):
+            self._gate.shut(key, tries.began)
+        raise StorageUnavailable(f"Redis does not work: {cause}.") from None
+
+    def _may_pass(self, cause: Exception) -> bool:
+        """Say whether another attempt may find another state of things."""
+        if isinstance(cause, ReadOnlyError):
+            return self._nodes.fails_over
+        if isinstance(cause, AuthenticationError | OutOfMemoryError):
+            return False
+        return not isinstance(cause, ResponseError) or isinstance(cause, SOON)
 
 
 def is_refusal(error: ResponseError) -> bool:

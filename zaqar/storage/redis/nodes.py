@@ -5,9 +5,10 @@ Each kind has the same three methods: `pool`, `refresh` and `close`.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from redis import connection as library
 from redis.backoff import NoBackoff
@@ -19,6 +20,11 @@ from redis.sentinel import Sentinel
 from zaqar.storage.redis.address import Address, Host
 from zaqar.storage.redis.pool import Connection, Pool, Unreached
 
+T = TypeVar("T")
+
+# What a Sentinel has to tell is little, and others may have to be asked too.
+SENTINEL_TIMEOUT = 1.0
+
 
 class Nodes(Protocol):
     """Finds the servers."""
@@ -28,6 +34,10 @@ class Nodes(Protocol):
 
     def pool(self, key: str) -> Pool:
         """Return the connections to the server that has the key. Raises Unreached."""
+        ...
+
+    def place(self, key: str) -> int:
+        """Return a number for the keys that are on one server, wherever it is."""
         ...
 
     def refresh(self) -> None:
@@ -58,11 +68,11 @@ def open_nodes(address: Address) -> Nodes:
     return Single(address)
 
 
-def _settings(address: Address) -> dict[str, Any]:
+def _settings(timeout: float) -> dict[str, Any]:
     # NOTE: attempts are made by the client, for it knows which may be repeated.
     return {
-        "socket_timeout": address.timeout,
-        "socket_connect_timeout": address.timeout,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
@@ -70,7 +80,7 @@ def _settings(address: Address) -> dict[str, Any]:
 
 def _maker(address: Address, host: Host) -> Callable[[], Connection]:
     """Return a function that makes a connection, not yet connected."""
-    settings = _settings(address) | address.identity
+    settings = _settings(address.timeout) | address.identity
     kind: Any = library.Connection
     if not address.hosts:
         kind = library.UnixDomainSocketConnection
@@ -84,6 +94,27 @@ def _maker(address: Address, host: Host) -> Callable[[], Connection]:
     return cast(Callable[[], Connection], partial(kind, **settings))
 
 
+class Search:
+    """A search that threads share: none repeats the one that it has waited for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failed = 0.0
+        self._cause: Exception | None = None
+
+    def run(self, find: Callable[[], T]) -> T:
+        """Return what is found, by this thread or another before. Raises Unreached."""
+        began = time.monotonic()
+        with self._lock:
+            if self._cause is not None and self._failed > began:
+                raise Unreached(self._cause)
+            try:
+                return find()
+            except Unreached as error:
+                self._failed, self._cause = time.monotonic(), error.cause
+                raise
+
+
 class Single:
     """One server, named by the URI."""
 
@@ -95,6 +126,9 @@ class Single:
 
     def pool(self, key: str) -> Pool:
         return self._pool
+
+    def place(self, key: str) -> int:
+        return 0
 
     def refresh(self) -> None:
         pass
@@ -119,15 +153,16 @@ class Sentinels:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._lock = threading.Lock()
+        self._search = Search()
         self._master: Pool | None = None
-        self._host: Host | None = None
 
     def pool(self, key: str) -> Pool:
+        return self._master or self._search.run(self._find)
+
+    def _find(self) -> Pool:
         master = self._master
         if master is None:
-            with self._lock:
-                master = self._master = self._master or self._found()
+            master = self._master = self._found()
         return master
 
     def _found(self) -> Pool:
@@ -135,7 +170,7 @@ class Sentinels:
         make: Any = Sentinel
         sentinels = make(
             address.hosts,
-            sentinel_kwargs=_settings(address)
+            sentinel_kwargs=_settings(min(address.timeout, SENTINEL_TIMEOUT))
             | {
                 "username": address.sentinel_username,
                 "password": address.sentinel_password,
@@ -150,9 +185,11 @@ class Sentinels:
                 client.close()
         return Pool(_maker(address, (host, port)))
 
+    def place(self, key: str) -> int:
+        return 0
+
     def refresh(self) -> None:
-        with self._lock:
-            master, self._master = self._master, None
+        master, self._master = self._master, None
         if master is not None:
             master.drop_idle()
 
@@ -176,14 +213,16 @@ class Cluster:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._lock = threading.Lock()
+        self._search = Search()
         self._pools: dict[Host, Pool] = {}
         self._owners: dict[int, Host] = {}
+        # Who told the owners last: to be asked first, for others may be dead.
+        self._told_by: tuple[Host, ...] = ()
 
     def pool(self, key: str) -> Pool:
         owner = self._owners.get(_slot(key))
         if owner is None:
-            owner = self._found().get(_slot(key))
+            owner = self._search.run(self._find).get(_slot(key))
             if owner is None:
                 raise Unreached(RedisError("No node of the cluster has the slot."))
         return self._at(owner)
@@ -195,28 +234,31 @@ class Cluster:
             pool = self._pools.setdefault(host, new)
         return pool
 
-    def _found(self) -> dict[int, Host]:
+    def _find(self) -> dict[int, Host]:
         """Ask one node after the other for the owners of the slots."""
-        with self._lock:
-            if self._owners:
-                return self._owners
-            cause: Exception = RedisError("No node of the cluster answers.")
-            for host in dict.fromkeys((*self._pools, *self._address.hosts)):
-                try:
-                    ranges = self._at(host).ask(("CLUSTER", "SLOTS"))
-                except Unreached as error:
-                    cause = error.cause
-                    continue
-                except RedisError as error:
-                    cause = error
-                    continue
-                self._owners = _owners(ranges, host)
-                return self._owners
+        if owners := self._owners:
+            return owners
+        cause: Exception = RedisError("No node of the cluster answers.")
+        hosts = (*self._told_by, *self._pools, *self._address.hosts)
+        for host in dict.fromkeys(hosts):
+            try:
+                ranges = self._at(host).ask(("CLUSTER", "SLOTS"))
+            except Unreached as error:
+                cause = error.cause
+                continue
+            except RedisError as error:
+                cause = error
+                continue
+            self._told_by = (host,)
+            self._owners = owners = _owners(ranges, host)
+            return owners
         raise Unreached(cause)
 
+    def place(self, key: str) -> int:
+        return _slot(key)
+
     def refresh(self) -> None:
-        with self._lock:
-            self._owners = {}
+        self._owners = {}
 
     def moved(self, error: MovedError) -> None:
         self._owners[int(error.slot_id)] = (error.host, int(error.port))
@@ -225,7 +267,10 @@ class Cluster:
         return self._at((error.host, int(error.port)))
 
     def pools(self) -> list[Pool]:
-        return [self._at(host) for host in sorted(set(self._found().values()))]
+        return [
+            self._at(host)
+            for host in sorted(set(self._search.run(self._find).values()))
+        ]
 
     def close(self) -> None:
         for pool in list(self._pools.values()):

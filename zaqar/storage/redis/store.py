@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from os import urandom
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -44,7 +45,7 @@ REMOVE = Script("remove")
 STATS = Script("stats", *SETTLED)
 # Repeated later, it would take what was posted since.
 PURGE = Script("purge", *SETTLED, repeatable=False)
-POST = Script("post", is_told=True)
+POST = Script("post")
 LIST = Script("list", *TELLING)
 GET = Script("get", *TELLING)
 DELETE = Script("delete", *SETTLED)
@@ -62,6 +63,8 @@ NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 # Behind the id of a message that is gone, listing goes on with what arrived so many
 # seconds before it: twice what the clocks of two nodes may differ.
 CLOCKS_DIFFER = 60.0
+# Of a post; two that are repeated at the same time never share one.
+NAME_BYTES = 12
 
 
 class RedisStore:
@@ -188,7 +191,9 @@ class RedisStore:
                 repr(now + message.delay) if message.delay else "",
             )
         soonest = now + min(min(m.ttl, m.delay or m.ttl) for m in messages)
-        self._expect(key, self._run(POST, key, revision, repr(soonest), *values))
+        # Not made of the ids: these may be posted again on purpose.
+        name = urandom(NAME_BYTES).hex()
+        self._expect(key, self._run(POST, key, name, revision, repr(soonest), *values))
 
     def list_messages(
         self,

@@ -1,22 +1,24 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Appends messages. The legend of the keys is in common.lua.
--- ARGV: "1" if the answer of an earlier attempt was lost, revision, the first instant at
---   which one of them ends or becomes visible; for each: id, packed message, expiry, end
---   of its delay ("": none)
+-- ARGV: name of this post, revision, the first instant at which one of them ends or
+--   becomes visible; for each: id, packed message, expiry, end of its delay ("": none)
 -- Reply: {0} {2} {3, ...}
--- <q>:p:<id of the first> says for as long as the service may repeat a post that it was
--- done, though others may have taken the messages since.
+-- <q>:p:<name> says for as long as the service may repeat a post, or the network deliver
+-- it late, that it was done: others may have taken the messages since.
 
-local done = Q .. ':p:' .. ARGV[4]
-if ARGV[1] == '1' and call('EXISTS', done) == 1 then
-  return {0}
-end
+local done = Q .. ':p:' .. ARGV[1]
 local head = call('HMGET', Q, 'v', 'y', 't', 's')
-if not head[1] then
-  return {2}
-end
 if head[1] ~= ARGV[2] then
+  if call('EXISTS', done) == 1 then
+    return {0}
+  end
+  if not head[1] then
+    return {2}
+  end
   return {3, head[1], head[2], call('HGET', Q, 'd')}
+end
+if not call('SET', done, '', 'NX', 'EX', 30) then
+  return {0}
 end
 
 local number, delays = tonumber(head[4]), head[2] == '1'
@@ -59,5 +61,4 @@ if tonumber(ARGV[3]) < tonumber(head[3]) then
 else
   call('HSET', Q, 's', number)
 end
-call('SET', done, '', 'EX', 30)
 return {0}
