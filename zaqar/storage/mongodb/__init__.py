@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The store on Redis or Valkey."""
+"""The store on MongoDB."""

@@ -11,7 +11,13 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError as Misconfigured
-from pymongo.errors import InvalidName, OperationFailure, PyMongoError
+from pymongo.errors import (
+    InvalidName,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+from pymongo.topology_description import TopologyDescription
 
 from zaqar.errors import ConfigurationError, StorageUnavailable
 from zaqar.storage.mongodb import address
@@ -175,7 +181,7 @@ def _check_server(hello: Document, unreliable: bool) -> None:
 
 def _check_cause(cause: BaseException | None, database: MongoDatabase) -> None:
     """Refuse what waiting does not mend."""
-    found: BaseException | None = cause
+    found = cause
     while found is not None and not isinstance(found, OperationFailure):
         found = found.__cause__
     if isinstance(found, OperationFailure):
@@ -188,6 +194,19 @@ def _check_cause(cause: BaseException | None, database: MongoDatabase) -> None:
                 "it wants a login, or the user may not write to the database "
                 f"{database.name}; the role is readWrite"
             )
+    if isinstance(cause, ServerSelectionTimeoutError):
+        _check_topology(database.client.topology_description)
+
+
+def _check_topology(known: TopologyDescription) -> None:
+    servers = known.server_descriptions().values()
+    if not servers:
+        # The driver has dropped those that answered.
+        raise _refused(
+            f"no server of the URI is in a replica set named {known.replica_set_name}"
+        )
+    if any("CERTIFICATE_VERIFY_FAILED" in str(server.error) for server in servers):
+        raise _refused("its certificate is not trusted; ssl_ca_certs names who is")
 
 
 def check_health(database: MongoDatabase) -> None:
