@@ -202,6 +202,21 @@ def test_checking_the_store_leaves_no_descriptor_behind(
     assert (tmp_path / "zaqar.db").exists()
 
 
+def test_server_of_a_store_that_does_not_answer_is_no_reason_to_refuse(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("redis")
+    arguments = config(
+        "[drivers]\nmessage_store = redis\n"
+        "[drivers:message_store:redis]\n"
+        f"uri = redis://127.0.0.1:{free_port()}\nmax_reconnect_attempts = 0\n"
+    )
+
+    cli.check_store(conf.load(arguments))
+
+    assert "The store is waited for." in capsys.readouterr().err
+
+
 def test_a_built_service_has_the_wall_clock(config: Config) -> None:
     built = service.build(conf.load(config()))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from oslo_log import log
 
 from zaqar import conf, service
-from zaqar.conf import Settings
+from zaqar.conf import Settings, SqliteSettings
 from zaqar.errors import ConfigurationError, StorageUnavailable
 from zaqar.policy import Policy
 
@@ -71,11 +71,16 @@ def _engine(settings: Settings) -> Callable[[Settings], None]:
 def check_store(settings: Settings) -> None:
     """Open the store and close it again, so that nothing is inherited by a fork.
 
-    Raises StorageUnavailable, ConfigurationError.
+    A server that does not work yet may do so later; a file has to. Raises
+    StorageUnavailable, ConfigurationError.
     """
     store = service.open_store(settings)
     try:
         store.ping()
+    except StorageUnavailable as error:
+        if isinstance(settings.store, SqliteSettings):
+            raise
+        print(f"zaqar-server: {error} The store is waited for.", file=sys.stderr)
     finally:
         store.close()
 
