@@ -31,7 +31,7 @@ def test_a_uri_gives_a_majority_in_their_journals(uri: str) -> None:
     found = options(uri)
 
     assert (found["w"], found["journal"]) == ("majority", True)
-    assert found["readConcernLevel"] == "majority"
+    assert found["readConcernLevel"] == "local"
     assert (found["readPreference"], found["retryWrites"]) == ("primary", True)
 
 

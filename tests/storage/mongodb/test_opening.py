@@ -47,7 +47,7 @@ def test_writes_are_those_of_a_majority(mongo_uri: str) -> None:
         concern = database.write_concern.document
 
         assert (concern["w"], concern["j"]) == ("majority", True)
-        assert database.read_concern.level == "majority"
+        assert database.read_concern.level == "local"
         assert database.read_preference.document == {"mode": "primary"}
         check_health(database)
 

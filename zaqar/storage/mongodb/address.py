@@ -75,7 +75,7 @@ def client_options(
         "w": options.get("w", "majority"),
         "journal": options.get("journal", True),
         "wTimeoutMS": min(options.get("wtimeoutms") or WRITE_TIMEOUT, WRITE_TIMEOUT),
-        "readConcernLevel": "majority",
+        "readConcernLevel": "local",
         "appName": options.get("appname", "zaqar"),
         **ALWAYS,
     }

@@ -43,9 +43,9 @@ def connect(
     *,
     database: str,
     unreliable: bool = False,
-    ssl_keyfile: str | None = None,
-    ssl_certfile: str | None = None,
-    ssl_ca_certs: str | None = None,
+    ssl_keyfile: str = "",
+    ssl_certfile: str = "",
+    ssl_ca_certs: str = "",
     ssl_cert_reqs: str = "CERT_REQUIRED",
     max_reconnect_attempts: int = 10,
     reconnect_sleep: float = 0.02,
@@ -91,20 +91,19 @@ def patience(attempts: int, sleep: float) -> float:
     return max(waits, 0.1)
 
 
-def _tls_files(key: str | None, cert: str | None, ca: str | None) -> list[str]:
+def _tls_files(key: str, cert: str, ca: str) -> list[str]:
     """List the options that name files. Raises ConfigurationError if one is absent."""
     given = {"ssl_keyfile": key, "ssl_certfile": cert, "ssl_ca_certs": ca}
     names = [name for name, path in given.items() if path]
     for name in names:
-        path = given[name] or ""
-        if not os.access(path, os.R_OK):
-            raise _refused(f"{name} = {path} cannot be read")
+        if not os.access(given[name], os.R_OK):
+            raise _refused(f"{name} = {given[name]} cannot be read")
     if key and not cert:
         raise _refused("ssl_keyfile needs ssl_certfile")
     return names
 
 
-def _tls_options(ca_certs: str | None, cert_reqs: str) -> Document:
+def _tls_options(ca_certs: str, cert_reqs: str) -> Document:
     if cert_reqs not in CERT_REQS:
         raise _refused(f"ssl_cert_reqs is none of {', '.join(CERT_REQS)}")
     options: Document = {"tls": True}
@@ -115,9 +114,7 @@ def _tls_options(ca_certs: str | None, cert_reqs: str) -> Document:
     return options
 
 
-def _client(
-    uri: str, options: Document, files: list[str | None]
-) -> MongoClient[Document]:
+def _client(uri: str, options: Document, files: list[str]) -> MongoClient[Document]:
     """Return a client that presents the certificate and key of the files, if any."""
     pem = b"\n".join(_content(path) for path in dict.fromkeys(files) if path)
     # NOTE: the driver takes one file with both, and reads it again when a name server

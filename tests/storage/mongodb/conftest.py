@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from pymongo import MongoClient
+
+from tests.mongo_servers import mongo_replica_set, mongo_uri, own_mongo
+from zaqar.storage.mongodb.store import MongoStore
+
+__all__ = ["mongo_replica_set", "mongo_uri", "own_mongo"]
+
+NAME = "contract"
+
+
+def emptied(uri: str) -> str:
+    """Return the name of a database that holds nothing; its indexes stay."""
+    with MongoClient(uri) as client:
+        for collection in ("queues", "messages"):
+            client[NAME][collection].delete_many({})
+    return NAME
+
+
+@pytest.fixture
+def opener(mongo_uri: str) -> Callable[[], MongoStore]:
+    return partial(MongoStore, mongo_uri, database=emptied(mongo_uri))
+
+
+@pytest.fixture
+def open_empty(mongo_uri: str) -> Callable[[], MongoStore]:
+    return lambda: MongoStore(mongo_uri, database=emptied(mongo_uri))

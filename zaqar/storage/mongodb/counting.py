@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many messages a queue has, without counting them and without transactions.
+
+The queue's document has `total` and `claimed`. A message that is taken, set free or
+removed changes by itself alone; in the same write it notes in `uncounted` that the
+queue does not know of it yet. Numbers that are shown are those of the queue, corrected
+by the few messages that have a note. Now and then a count moves the notes into the
+queue's numbers, and removes from the collection what is gone.
+
+A message contributes NOTHING, ONE (in total) or HELD (in total and claimed).
+`counted` is what the queue's numbers hold of it (absent: ONE), and `uncounted` is
+3 * counted + what it really contributes, there only where the two differ or where
+the message is gone.
+
+A count is made of two steps, each of which can be repeated: the queue's document takes
+the sums together with the list of the messages they came from (`count`), in one write
+that succeeds only if nobody counted in between (`counts`); then the messages learn what
+was counted of them. Whoever finds a list does the second step.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+from pymongo import UpdateMany
+
+from zaqar.storage.mongodb.documents import (
+    CLAIMED,
+    FORGOTTEN,
+    GONE,
+    LEAVING,
+    Document,
+    Pipeline,
+)
+
+NOTHING, ONE, HELD = range(3)
+# So many notes at most are moved at once.
+CHUNK = 1000
+# So many milliseconds what was popped keeps its note at least.
+POPPING = 2000
+STATE = {"uncounted": 1, "state": 1}
+# After so many changes of a queue by this process it counts.
+CHANGES = 500
+
+COUNTED = {"$ifNull": ["$counted", ONE]}
+
+
+def noted(contribution: int | Document) -> Document:
+    """Return the expression of what `uncounted` becomes; absent if all is counted."""
+    note = {"$add": [{"$multiply": [3, COUNTED]}, contribution]}
+    return {"$cond": [{"$eq": [COUNTED, contribution]}, "$$REMOVE", note]}
+
+
+def note(counted: int, contribution: int) -> int | None:
+    """Return what `uncounted` becomes."""
+    return None if counted == contribution else 3 * counted + contribution
+
+
+# A message goes; its note stays even if it was never counted, or it would never leave.
+GOES: Pipeline = [
+    {"$set": {"state": GONE, "uncounted": {"$multiply": [3, COUNTED]}}},
+    {"$unset": FORGOTTEN},
+]
+
+
+def difference(uncounted: int) -> tuple[int, int]:
+    """Return by how much total and claimed change when a note is counted."""
+    counted, real = divmod(uncounted, 3)
+    return (real > NOTHING) - (counted > NOTHING), (real == HELD) - (counted == HELD)
+
+
+def sums(notes: list[tuple[int, int]]) -> tuple[int, int]:
+    """Add up notes, each with how often it is there."""
+    total = claimed = 0
+    for uncounted, times in notes:
+        more, held = difference(uncounted)
+        total += more * times
+        claimed += held * times
+    return total, claimed
+
+
+class Counting:
+    """Counts queues; shared by the threads of a process."""
+
+    def __init__(self, database: Any) -> None:
+        self._queues = database.queues
+        self._messages = database.messages
+        self._changes: dict[str, int] = {}
+
+    def changed(self, name: str, messages: int) -> None:
+        """Note that messages have changed, and count if they are enough."""
+        # NOTE: threads may lose each other's numbers here; nothing depends on them.
+        changes = self._changes.get(name, 0) + messages
+        if changes < CHANGES:
+            self._changes[name] = changes
+            return
+        self._changes.pop(name, None)
+        self.count(name)
+
+    def count(self, name: str) -> int:
+        """Count what is uncounted, a chunk at most; return how much it was."""
+        queue = self._queues.find_one({"_id": name}, {"counts": 1, "count": 1})
+        if queue is None:
+            return 0
+        if "count" in queue:
+            self.finish(name, queue["count"])
+        found = list(self._messages.find(_countable(name), STATE, limit=CHUNK))
+        if not found:
+            return 0
+        total, claimed = sums([(each["uncounted"], 1) for each in found])
+        counted = {"id": uuid4().hex, "of": _by_contribution(found)}
+        done = self._queues.update_one(
+            {"_id": name, "counts": queue["counts"], "count": {"$exists": False}},
+            {
+                "$inc": {"counts": 1, "total": total, "claimed": claimed},
+                "$set": {"count": counted},
+            },
+        )
+        if done.matched_count:
+            self.finish(name, counted)
+        return len(found)
+
+    def finish(self, name: str, count: Document) -> None:
+        """Let messages know that they were counted; safe to do twice."""
+        *learning, gone = count["of"]
+        if gone:
+            whole = {"queue": name, "_id": {"$in": gone}, "state": GONE}
+            self._messages.delete_many(whole)
+        learn = [
+            UpdateMany({"queue": name, "_id": {"$in": ids}}, _learns(contribution))
+            for contribution, ids in enumerate(learning)
+            if ids
+        ]
+        if learn:
+            self._messages.bulk_write(learn)
+        self._queues.update_one(
+            {"_id": name, "count.id": count["id"]}, {"$unset": {"count": 1}}
+        )
+
+
+def _countable(name: str) -> Document:
+    """Return the filter of what has a note, but for what was popped just now: who
+    popped it may have to look which of it was his."""
+    settled = {"$lt": ["$popped_at", {"$subtract": ["$$NOW", POPPING]}]}
+    return {
+        "queue": name,
+        "uncounted": {"$exists": True},
+        "$or": [{"popped_at": {"$exists": False}}, {"$expr": settled}],
+    }
+
+
+def _by_contribution(found: list[Document]) -> list[list[str]]:
+    """Return the `_id`s of what contributes NOTHING, ONE and HELD, and of what is gone.
+
+    LEAVING contributes nothing, too, but stays until it has left.
+    """
+    lists: list[list[str]] = [[], [], [], []]
+    for each in found:
+        place = 3 if each["state"] == GONE else each["uncounted"] % 3
+        lists[place].append(each["_id"])
+    return lists
+
+
+def _learns(contribution: int) -> Pipeline:
+    real = {
+        "$switch": {
+            "branches": [
+                {"case": {"$in": ["$state", [GONE, LEAVING]]}, "then": NOTHING},
+                {"case": {"$eq": ["$state", CLAIMED]}, "then": HELD},
+            ],
+            "default": ONE,
+        }
+    }
+    note = {"$add": [3 * contribution, real]}
+    is_known = {
+        "$and": [{"$eq": [contribution, real]}, {"$ne": ["$state", GONE]}],
+    }
+    return [
+        {
+            "$set": {
+                "counted": contribution,
+                "uncounted": {"$cond": [is_known, "$$REMOVE", note]},
+            }
+        }
+    ]

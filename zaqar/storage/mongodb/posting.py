@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Appends messages: reserve numbers, insert, release.
+
+The reservation is noted in the queue's document, so readers stop before it. When it is
+released, all its messages become visible at once, and count.
+
+Only the inserted messages wait until a majority has them; that makes all that was
+written before durable, too. The release does not wait: if it is lost with its server,
+the messages are all there, and whoever finds the reservation too old releases it. If
+some of the messages are not there, their writer has died, nobody was told that they
+are stored, and they are dropped.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from pymongo import ReturnDocument, WriteConcern
+from pymongo.errors import BulkWriteError, PyMongoError
+
+from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
+from zaqar.storage.mongodb.counting import Counting
+from zaqar.storage.mongodb.documents import (
+    GONE,
+    STATES,
+    Document,
+    Pipeline,
+    key_of,
+    queue_of,
+)
+from zaqar.storage.mongodb.reading import Reading, Stage, View, of_messages
+
+MICROSECONDS = 1_000_000
+DUPLICATE = 11000
+# Seconds until a post gives up that waits for another one with the same messages.
+PATIENCE = 8.0
+# Milliseconds after which a dropped writer does not come back.
+FORGIVEN = 600_000
+
+
+def number_at(instant: float) -> int:
+    """Return the number that a message gets at least if it arrives at that instant."""
+    return int(instant * MICROSECONDS)
+
+
+class Posting:
+    """`relaxed` reserves nothing: readers may miss what a slower writer inserts."""
+
+    def __init__(
+        self, database: Any, reading: Reading, counting: Counting, *, relaxed: bool
+    ) -> None:
+        self._reading = reading
+        self._counting = counting
+        self._relaxed = relaxed
+        self._messages = database.messages
+        self._surely = database.queues
+        self._soon = database.queues.with_options(write_concern=WriteConcern(1))
+
+    def post(
+        self,
+        name: str,
+        documents: Sequence[Document],
+        now: float,
+        revision: str | None = None,
+    ) -> None:
+        """Append messages that have no `number` yet; those that are stored stay.
+
+        Raises QueueNotFound, or QueueChanged if there is a revision and it is another.
+        """
+        first = self._reserve(name, len(documents), now, revision)
+        for number, document in enumerate(documents, start=first):
+            document["number"] = number
+            if self._relaxed:
+                document |= {"counted": 0, "uncounted": 1}
+        try:
+            inserted = self._insert(name, first, documents)
+        except Exception:
+            self._give_up(name, first)
+            raise
+        if not self._relaxed:
+            self._release(name, first, documents, inserted)
+
+    # Reserve --------------------------------------------------------------------------
+
+    def _reserve(self, name: str, count: int, now: float, revision: str | None) -> int:
+        """Reserve numbers and return the first of them."""
+        wanted: Document = {"_id": name, "live": True}
+        if revision is not None:
+            wanted["revision"] = revision
+        while True:
+            queue = self._soon.find_one_and_update(
+                wanted,
+                self._reservation(count, now),
+                projection={"last": 1, "posting": {"$slice": 1}},
+                return_document=ReturnDocument.AFTER,
+            )
+            if queue is not None:
+                last: int = queue["last"]
+                return last - count + 1
+            found = self._soon.find_one({"_id": name, "live": True})
+            if found is None:
+                raise QueueNotFound(key_of(name).name)
+            if revision is not None and found["revision"] != revision:
+                raise QueueChanged(queue_of(found))
+
+    def _reservation(self, count: int, now: float) -> Pipeline:
+        first = {"$max": [{"$add": ["$last", 1]}, number_at(now)]}
+        if self._relaxed:
+            return [{"$set": {"last": {"$add": [first, count - 1]}}}]
+        entry = {"first": first, "count": count, "at": "$$NOW"}
+        return [
+            {
+                "$set": {
+                    "last": {"$add": [first, count - 1]},
+                    "posting": {"$concatArrays": ["$posting", [entry]]},
+                }
+            }
+        ]
+
+    # Insert ---------------------------------------------------------------------------
+
+    def _insert(self, name: str, first: int, documents: Sequence[Document]) -> int:
+        """Insert what is not stored yet; return how much that was."""
+        rest, inserted = list(documents), 0
+        deadline = time.monotonic() + PATIENCE
+        while rest:
+            try:
+                self._messages.insert_many(rest)
+            except BulkWriteError as error:
+                if error.details["writeErrors"][0]["code"] != DUPLICATE:
+                    raise
+                done = error.details["nInserted"]
+                inserted += done
+                rest = self._absent(name, first, rest[done:], deadline)
+            else:
+                return inserted + len(rest)
+        return inserted
+
+    def _absent(
+        self, name: str, first: int, documents: list[Document], deadline: float
+    ) -> list[Document]:
+        """Return those that nobody has stored, once it is known."""
+        moves = {each["_id"]: each.get("move") for each in documents}
+        while True:
+            view = self._reading.view(name, _same(name, documents))
+            if view is None:
+                raise QueueNotFound(key_of(name).name)
+            found = view.found
+            if self._must_wait(view, first):
+                if time.monotonic() > deadline:
+                    raise StorageUnavailable("Another post of the same messages hangs.")
+                if view.is_dead:
+                    self.bury(name, view)
+                time.sleep(0.01)
+            elif any(_is_trace(each, moves) for each in found):
+                self._counting.count(name)
+                time.sleep(0.001)
+            else:
+                break
+        old = [each["_id"] for each in found if view.is_over(each["number"])]
+        self._messages.delete_many({"queue": name, "_id": {"$in": old}})
+        stored = {each["_id"] for each in found} - set(old)
+        return [each for each in documents if each["_id"] not in stored]
+
+    @staticmethod
+    def _must_wait(view: View, first: int) -> bool:
+        """Say whether somebody posts the same messages now, who may yet fail."""
+        return any(
+            reservation["first"] != first and _has(reservation, each["number"])
+            for reservation in view.queue["posting"]
+            for each in view.found
+        )
+
+    # Release --------------------------------------------------------------------------
+
+    def _release(
+        self, name: str, first: int, documents: Sequence[Document], inserted: int
+    ) -> None:
+        # If less was inserted, nobody else could tell that this is all.
+        is_whole = inserted == len(documents)
+        done = (self._soon if is_whole else self._surely).update_one(
+            {"_id": name, "live": True, "posting.first": first},
+            {"$pull": {"posting": {"first": first}}, "$inc": {"total": inserted}},
+        )
+        if not done.matched_count:
+            self._check(name, first, documents)
+
+    def _check(self, name: str, first: int, documents: Sequence[Document]) -> None:
+        """Find out what became of a reservation that is there no more."""
+        view = self._reading.view(name)
+        buried = [] if view is None else view.queue["buried"]
+        if any(each["first"] == first and each["kept"] for each in buried):
+            return
+        ids = [each["_id"] for each in documents]
+        its = {"queue": name, "_id": {"$in": ids}, "number": {"$gte": first}}
+        self._messages.delete_many(its)
+        if view is None or first <= view.base:
+            raise QueueNotFound(key_of(name).name)
+        raise StorageUnavailable("The post took too long and was dropped.")
+
+    # What dead writers leave ----------------------------------------------------------
+
+    def bury(self, name: str, view: View) -> None:
+        """End the oldest reservation of the queue, whose writer has died."""
+        self._bury(name, view.queue["posting"][0])
+
+    def _give_up(self, name: str, first: int) -> None:
+        """End a reservation of this process, so that nobody has to wait for it."""
+        with suppress(PyMongoError):
+            view = self._reading.view(name)
+            for each in view.queue["posting"] if view else ():
+                if each["first"] == first:
+                    self._bury(name, each)
+
+    def _bury(self, name: str, reservation: Document) -> None:
+        """Release a reservation if all its messages are there, else drop them.
+
+        That is noted, lest the writer comes back and inserts something still.
+        """
+        first, count = reservation["first"], reservation["count"]
+        last = first + count - 1
+        its = {
+            "queue": name,
+            "state": {"$in": STATES},
+            "number": {"$gte": first, "$lte": last},
+        }
+        kept = self._messages.count_documents(its) == count
+        entry = {"first": first, "last": last, "kept": kept, "at": "$$NOW"}
+        done = self._surely.update_one(
+            {"_id": name, "live": True, "posting.first": first}, _burial(entry)
+        )
+        if done.matched_count and not kept:
+            self._messages.delete_many(its)
+
+
+def _burial(entry: Document) -> Pipeline:
+    others = {"$ne": ["$$this.first", entry["first"]]}
+    young = {"$gt": ["$$this.at", {"$subtract": ["$$NOW", FORGIVEN]}]}
+    remembered = {"$filter": {"input": "$buried", "cond": young}}
+    return [
+        {
+            "$set": {
+                "posting": {"$filter": {"input": "$posting", "cond": others}},
+                "buried": {"$concatArrays": [remembered, [entry]]},
+                "total": {"$add": ["$total", _size(entry)]},
+            }
+        }
+    ]
+
+
+def _size(entry: Document) -> int:
+    """Return how many messages become visible."""
+    size: int = entry["last"] - entry["first"] + 1
+    return size if entry["kept"] else 0
+
+
+def _same(name: str, documents: Sequence[Document]) -> Stage:
+    ids = [each["_id"] for each in documents]
+    return of_messages(
+        {"$match": {"queue": name, "_id": {"$in": ids}}},
+        {"$project": {"number": 1, "state": 1, "move": 1}},
+    )
+
+
+def _is_trace(found: Document, moves: dict[str, str | None]) -> bool:
+    """Say whether this is only what is left of an earlier message with the id.
+
+    But a dead letter that has arrived by the same move, and is gone, has arrived.
+    """
+    move = moves[found["_id"]]
+    has_arrived = move is not None and found.get("move") == move
+    return bool(found["state"] == GONE) and not has_arrived
+
+
+def _has(reservation: Document, number: int) -> bool:
+    first: int = reservation["first"]
+    return first <= number < first + int(reservation["count"])

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a queue's document together with some of its messages, in one trip.
+
+The queue's document is read first. It tells which numbers a reader may see: those
+behind `base` and before the first one that a post has reserved and not yet released.
+So a post becomes visible whole, and a reader who goes by numbers misses nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document
+
+Stage = Document
+
+# A post that takes longer than so many milliseconds has died on its way.
+DEAD = 5000
+ENDLESS = 2**62
+SIGNS = ("is_due", "is_held")
+
+HEAD = {
+    "name": 1,
+    "revision": 1,
+    "delays": 1,
+    "metadata": 1,
+    "base": 1,
+    "last": 1,
+    "posting": 1,
+    "buried": 1,
+    "counts": 1,
+    "dead": {
+        "$lt": [
+            {"$first": "$posting.at"},
+            {"$subtract": ["$$NOW", DEAD]},
+        ]
+    },
+}
+
+
+class View(msgspec.Struct):
+    """A queue as it was read, and the messages (or what was made of them)."""
+
+    queue: Document
+    found: list[Document]
+    is_due: bool = False
+    is_held: bool = False
+
+    @property
+    def base(self) -> int:
+        base: int = self.queue["base"]
+        return base
+
+    @property
+    def horizon(self) -> int:
+        """The first number that cannot be seen yet."""
+        posting = self.queue["posting"]
+        return posting[0]["first"] if posting else ENDLESS
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the first reservation is so old that its writer must have died."""
+        return bool(self.queue["posting"]) and bool(self.queue["dead"])
+
+    def is_over(self, number: int) -> bool:
+        """Say whether it belongs to an earlier life of the queue, or to a post that
+        was dropped."""
+        return number <= self.base or any(
+            each["first"] <= number <= each["last"] and not each["kept"]
+            for each in self.queue["buried"]
+        )
+
+    def can_see(self, number: int) -> bool:
+        return number < self.horizon and not self.is_over(number)
+
+    @property
+    def visible(self) -> list[Document]:
+        return [each for each in self.found if self.can_see(each["number"])]
+
+
+class Reading:
+    def __init__(self, database: Any) -> None:
+        self._messages = database.messages
+        self._queues = database.queues
+
+    def view(
+        self,
+        name: str,
+        *parts: Stage,
+        due: float | None = None,
+        claim: str | None = None,
+    ) -> View | None:
+        """Read the queue, and then what the parts find, one after the other.
+
+        Nothing is found in a queue that is absent. With `due`, say whether the state
+        of a message had to change by this instant; with `claim`, whether it holds one.
+        """
+        stages: list[Stage] = []
+        if due is not None:
+            stages.append(_sign("is_due", {"queue": name, "due": {"$lte": due}}))
+        if claim is not None:
+            stages.append(_sign("is_held", {"queue": name, "claim": claim}))
+        live = {"$match": {"_id": name, "live": True}}
+        found = list(
+            self._queues.aggregate([live, {"$project": HEAD}, *stages, *parts])
+        )
+        if not found or "revision" not in found[0]:
+            return None
+        queue, *rest = found
+        signs = {sign for each in rest[:2] for sign in SIGNS if sign in each}
+        return View(queue, rest[len(signs) :], "is_due" in signs, "is_held" in signs)
+
+    def names_due(self, now: float) -> list[str]:
+        """Return the queues in which something is due.
+
+        The index is read at one place for each queue that has messages.
+        """
+        found = self._messages.aggregate(
+            [
+                {"$match": {"due": {"$gt": 0}}},
+                {"$sort": {"queue": 1, "due": 1}},
+                {"$group": {"_id": "$queue", "due": {"$first": "$due"}}},
+                {"$match": {"due": {"$lte": now}}},
+            ]
+        )
+        return [each["_id"] for each in found]
+
+
+def of_messages(*stages: Document) -> Stage:
+    """Return the part that reads messages with a pipeline."""
+    return {"$unionWith": {"coll": "messages", "pipeline": list(stages)}}
+
+
+def _sign(sign: str, wanted: Document) -> Stage:
+    """Return the part that tells whether there is such a message."""
+    shown = {"_id": 0, sign: {"$literal": True}}
+    return of_messages({"$match": wanted}, {"$limit": 1}, {"$project": shown})
+
+
+def waiting(delays: bool) -> list[int]:
+    """Return the states of messages that can be taken."""
+    return [FREE] if delays else [FREE, DELAYED]
+
+
+def behind(name: str, after: int, limit: int, states: Sequence[int]) -> Stage:
+    """Return the part that reads the first messages behind a number."""
+    wanted = states[0] if len(states) == 1 else {"$in": list(states)}
+    return of_messages(
+        {"$match": {"queue": name, "state": wanted, "number": {"$gt": after}}},
+        {"$sort": {"number": 1}},
+        {"$limit": limit},
+    )
+
+
+def held_by(name: str, claim: str) -> Stage:
+    """Return the part that reads the messages of a claim."""
+    return of_messages(
+        {"$match": {"queue": name, "claim": claim, "state": CLAIMED}},
+        {"$sort": {"number": 1}},
+    )

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers of a queue, read in one trip.
+
+First the queue's document is read, then the notes of messages that it does not know of
+(see counting.py), then its document once more. If nobody counted in between, its sums
+and the notes belong together.
+"""
+
+from collections.abc import Callable
+
+from zaqar.model import Landmark, QueueStats
+from zaqar.storage.mongodb.counting import sums
+from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document
+from zaqar.storage.mongodb.reading import Stage, View, of_messages
+
+AGAIN = {"total": 1, "claimed": 1, "counts": 1, "count": 1, "is_again": {"$literal": 1}}
+
+
+def living(name: str) -> Document:
+    return {"queue": name, "state": {"$in": [FREE, DELAYED, CLAIMED]}}
+
+
+def parts(name: str) -> list[Stage]:
+    notes = of_messages(
+        {"$match": {"queue": name, "uncounted": {"$exists": True}}},
+        {"$group": {"_id": "$uncounted", "times": {"$sum": 1}}},
+    )
+    again = [{"$match": {"_id": name}}, {"$project": AGAIN}]
+    return [
+        notes,
+        {"$unionWith": {"coll": "queues", "pipeline": again}},
+        _end(name, 1),
+        _end(name, -1),
+    ]
+
+
+def _end(name: str, direction: int) -> Stage:
+    shown = {"created": 1, "number": 1, "direction": {"$literal": direction}}
+    return of_messages(
+        {"$match": living(name)},
+        {"$sort": {"number": direction}},
+        {"$limit": 1},
+        {"$project": shown},
+    )
+
+
+class Found:
+    """What the parts have found."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._notes: list[tuple[int, int]] = []
+        self._ends: dict[int, Document] = {}
+        self._again: Document = {}
+        for each in view.found:
+            if "times" in each:
+                self._notes.append((each["_id"], each["times"]))
+            elif "is_again" in each:
+                self._again = each
+            else:
+                self._ends[each["direction"]] = each
+
+    @property
+    def pending(self) -> Document | None:
+        """The list of a count that has not told the messages yet."""
+        return self._again.get("count")
+
+    @property
+    def is_of_one_count(self) -> bool:
+        return bool(self._again.get("counts") == self._view.queue["counts"])
+
+    def stats(
+        self, name: str, look: Callable[[Document, int], Document | None]
+    ) -> QueueStats:
+        """`look` finds the outermost message of a condition in a direction."""
+        ends = [self._visible_end(name, direction, look) for direction in (1, -1)]
+        total, claimed = sums(self._notes)
+        total += self._again["total"]
+        claimed += self._again["claimed"]
+        oldest, newest = ends
+        if total <= 0 or oldest is None or newest is None:
+            return QueueStats()
+        return QueueStats(
+            total, max(claimed, 0), _landmark(name, oldest), _landmark(name, newest)
+        )
+
+    def _visible_end(
+        self,
+        name: str,
+        direction: int,
+        look: Callable[[Document, int], Document | None],
+    ) -> Document | None:
+        found, view = self._ends.get(direction), self._view
+        if found is None or view.can_see(found["number"]):
+            return found
+        between = {"$gt": view.base, "$lt": view.horizon}
+        return look(living(name) | {"number": between}, direction)
+
+
+def _landmark(name: str, document: Document) -> Landmark:
+    return Landmark(document["_id"].removeprefix(name), document["created"])
