@@ -35,6 +35,7 @@ setup(
     install_requires=requirements("requirements.txt"),
     extras_require={
         "fast": ["granian>=2.5"],
+        "mongodb": ["pymongo>=4.6"],
         "redis": ["redis[hiredis]>=5.2"],
     },
     entry_points={

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zaqar import conf
-from zaqar.conf import Settings
+from zaqar.conf import MongoSettings, Settings
 from zaqar.errors import ConfigurationError
 from zaqar.limits import Limits
 
@@ -207,10 +207,7 @@ def test_the_old_name_of_the_message_store_is_understood(load: Load) -> None:
             r"\[pooling:catalog\] enable_virtual_pool",
         ),
         ("drivers", "transport = websocket", r"\[drivers\] transport = websocket"),
-        ("drivers", "message_store = mongodb", "sqlite"),
-        ("drivers", "message_store = mongodb.fifo", "sqlite"),
         ("drivers", "message_store = swift", "sqlite"),
-        ("drivers", "management_store = mongodb", "sqlite"),
         ("drivers", "management_store = sqlalchemy", "sqlite"),
         *(
             ("storage", f"{noun}_pipeline = zaqar.x", rf"\[storage\] {noun}_pipeline")
@@ -237,6 +234,13 @@ def test_what_is_not_built_is_refused_by_name(
         ("server", "request_log = perhaps", "request_log"),
         ("drivers:message_store:sqlite", "synchronous = OFF", "FULL, NORMAL"),
         ("drivers:message_store:sqlite", "uri = zaqar.db", "sqlite:///"),
+        ("drivers:message_store:mongodb", "ordering = loose", "strict, relaxed"),
+        ("drivers:message_store:mongodb", "ssl_cert_reqs = NONE", "CERT_NONE, CERT_"),
+        ("drivers:message_store:mongodb", "partitions = 0", "partitions"),
+        ("drivers:message_store:mongodb", "reconnect_sleep = x", "reconnect_sleep"),
+        ("drivers:management_store:mongodb", "max_attempts = -1", "max_attempts"),
+        ("drivers", "message_store = mongodb", r"mongodb\] uri is empty"),
+        ("DEFAULT", "unreliable = perhaps", "unreliable"),
         ("drivers:transport:wsgi", "port = 70000", "port"),
         ("drivers:transport:wsgi", "bind = a b", "bind"),
         ("transport", "client_id_uuid_safe = on", "strict, off"),
@@ -258,6 +262,80 @@ def test_a_value_that_cannot_work_is_refused_by_name(
 ) -> None:
     with pytest.raises(ConfigurationError, match=told):
         load(f"[{group}]\n{line}\n")
+
+
+MONGODB = "[drivers:message_store:mongodb]\nuri = "
+
+
+@pytest.mark.parametrize("driver", ["mongodb", "mongodb.fifo"])
+def test_mongodb_is_reliable_and_strict_by_default(load: Load, driver: str) -> None:
+    settings = load(f"[drivers]\nmessage_store = {driver}\n{MONGODB}mongodb://h")
+
+    assert settings.store == MongoSettings(
+        uri="mongodb://h",
+        database="zaqar",
+        ordering="strict",
+        unreliable=False,
+        ssl_keyfile="",
+        ssl_certfile="",
+        ssl_ca_certs="",
+        ssl_cert_reqs="CERT_REQUIRED",
+        max_reconnect_attempts=10,
+        reconnect_sleep=0.02,
+    )
+
+
+def test_options_of_mongodb_are_read_and_those_without_meaning_taken(
+    load: Load,
+) -> None:
+    settings = load(
+        """
+        [DEFAULT]
+        unreliable = true
+        [drivers]
+        message_store = mongodb
+        management_store = mongodb
+        [drivers:message_store:mongodb]
+        uri = mongodb://me:pw@h1,h2/?ssl=true
+        database = queues
+        ordering = relaxed
+        ssl_keyfile = /etc/zaqar/k
+        ssl_certfile = /etc/zaqar/c
+        ssl_ca_certs = /etc/zaqar/ca
+        ssl_cert_reqs = CERT_OPTIONAL
+        max_reconnect_attempts = 3
+        reconnect_sleep = 0.5
+        partitions = 8
+        max_attempts = 5
+        max_retry_sleep = 0.3
+        max_retry_jitter = 0.1
+        [drivers:management_store:mongodb]
+        uri = mongodb://h1
+        database = registry
+        """.replace("        ", "")
+    )
+
+    assert settings.store == MongoSettings(
+        uri="mongodb://me:pw@h1,h2/?ssl=true",
+        database="queues",
+        ordering="relaxed",
+        unreliable=True,
+        ssl_keyfile="/etc/zaqar/k",
+        ssl_certfile="/etc/zaqar/c",
+        ssl_ca_certs="/etc/zaqar/ca",
+        ssl_cert_reqs="CERT_OPTIONAL",
+        max_reconnect_attempts=3,
+        reconnect_sleep=0.5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("driver", "uri"),
+    [("mongodb.fifo", "mongodb://h"), ("mongodb", "mongodb.fifo://h")],
+)
+def test_mongodb_fifo_cannot_be_relaxed(load: Load, driver: str, uri: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"mongodb\.fifo is always strict"):
+        load(f"[drivers]\nmessage_store={driver}\n{MONGODB}{uri}\nordering=relaxed")
 
 
 def test_a_file_that_is_not_there_is_refused_by_name() -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from zaqar import __version__
-from zaqar.conf import RedisSettings, Settings, SqliteSettings
+from zaqar.conf import MongoSettings, RedisSettings, Settings, SqliteSettings
 from zaqar.limits import Limits
 from zaqar.server.report import base_url, curl, start_report, warnings
 
@@ -126,3 +126,42 @@ def test_the_password_of_a_store_is_not_shown() -> None:
 
     assert "redis, redis://user:***@redis.example.org:6379?dbid=2" in report
     assert "cret" not in report
+
+
+def mongo(uri: str, *, unreliable: bool = False) -> MongoSettings:
+    return MongoSettings(
+        uri, "zaqar", "strict", unreliable, "", "", "", "CERT_REQUIRED", 10, 0.02
+    )
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("mongodb://u:cret@a,b/?replicaSet=r", "mongodb://u:***@a,b/?replicaSet=r"),
+        ("mongodb://u:s/e:cret@cret@a/", "mongodb://u:***@a/"),
+        ("mongodb://:s?cret@a/", "mongodb://:***@a/"),
+        (
+            "mongodb://a/?tlsCertificateKeyFilePassword=cret&w=majority",
+            "mongodb://a/?tlsCertificateKeyFilePassword=***&w=majority",
+        ),
+        (
+            "mongodb://a/?authMechanismProperties=AWS_SESSION_TOKEN:cret",
+            "mongodb://a/?authMechanismProperties=***",
+        ),
+    ],
+)
+def test_no_secret_of_a_mongodb_uri_is_shown(uri: str, expected: str) -> None:
+    report = start_report(with_(store=mongo(uri)))
+
+    assert f"mongodb, {expected}, database zaqar, strict order" in report
+    assert "cret" not in report
+
+
+def test_an_unreliable_store_is_told() -> None:
+    reliable = start_report(with_(store=mongo("mongodb://a")))
+    unreliable = start_report(with_(store=mongo("mongodb://a", unreliable=True)))
+
+    assert "majority and journal" in reliable
+    assert "unreliable" not in reliable
+    assert "messages that were answered may be lost" in unreliable
+    assert "majority and journal" not in unreliable

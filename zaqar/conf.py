@@ -31,12 +31,34 @@ class RedisSettings(msgspec.Struct, frozen=True):
     reconnect_sleep: float
 
 
+class MongoSettings(msgspec.Struct, frozen=True):
+    """A replica set of MongoDB, or a cluster."""
+
+    uri: str
+    database: str
+    ordering: str
+    unreliable: bool
+    ssl_keyfile: str
+    ssl_certfile: str
+    ssl_ca_certs: str
+    ssl_cert_reqs: str
+    max_reconnect_attempts: int
+    reconnect_sleep: float
+
+
+StoreSettings = SqliteSettings | RedisSettings | MongoSettings
+
+# Another name of the store, which says that the order is strict.
+FIFO = "mongodb.fifo"
+OFFERED = ("sqlite", "redis", "mongodb", FIFO)
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What the options come to; `config` is for oslo's own libraries only."""
 
     bind: str
     port: int
-    store: SqliteSettings | RedisSettings
+    store: StoreSettings
     engine: str
     workers: int
     threads: int
@@ -94,27 +116,21 @@ def load(
         )
         if transport:
             config.set_override("transport", transport, group="drivers")
+        _check_values(config)
         return _settings(config)
-    except cfg.ConfigFileValueError as error:
-        # Its own text names the place of the value and no option.
-        raise ConfigurationError(_named(config, error)) from None
     except (cfg.Error, ValueError) as error:
         raise ConfigurationError(str(error)) from None
 
 
-def _named(config: Any, error: Exception) -> str:
-    """Return what is wrong with the value, and the first option that has it."""
+def _check_values(config: Any) -> None:
+    """Read each option, those of stores that are not used too."""
     for group, options in OPTIONS.items():
         for option in options:
             try:
-                config[option.name] if group == "DEFAULT" else config[group][
-                    option.name
-                ]
-            except cfg.ConfigFileValueError as reason:
-                return f"[{group}] {option.name}: {reason}"
-            except cfg.Error:
-                continue
-    return str(error)
+                (config if group == "DEFAULT" else config[group])[option.name]
+            except cfg.ConfigFileValueError as error:
+                # Its own text names the place of the value and no option.
+                raise ConfigurationError(f"[{group}] {option.name}: {error}") from None
 
 
 def _settings(config: Any) -> Settings:
@@ -147,14 +163,40 @@ def _settings(config: Any) -> Settings:
     )
 
 
-def _store_settings(config: Any) -> SqliteSettings | RedisSettings:
-    if config.drivers.message_store == "redis":
+def _store_settings(config: Any) -> StoreSettings:
+    driver = config.drivers.message_store
+    if driver in ("mongodb", FIFO):
+        return _mongo_settings(config, driver)
+    if driver == "redis":
         redis = config["drivers:message_store:redis"]
         return RedisSettings(
             redis.uri, redis.max_reconnect_attempts, redis.reconnect_sleep
         )
     sqlite = config["drivers:message_store:sqlite"]
     return SqliteSettings(sqlite_path(sqlite.uri), sqlite.synchronous)
+
+
+def _mongo_settings(config: Any, driver: str) -> MongoSettings:
+    group = "drivers:message_store:mongodb"
+    options = config[group]
+    if not options.uri:
+        raise ConfigurationError(
+            f"[{group}] uri is empty: write mongodb://host[,host..]/?replicaSet=name."
+        )
+    # NOTE: the scheme may be the other name too.
+    is_fifo = driver == FIFO or options.uri.startswith(f"{FIFO}://")
+    if is_fifo and options.ordering != "strict":
+        raise ConfigurationError(
+            f"[{group}] ordering = {options.ordering}: {FIFO} is always strict."
+        )
+    return MongoSettings(
+        unreliable=config.unreliable,
+        **{
+            name: options[name]
+            for name in MongoSettings.__struct_fields__
+            if name != "unreliable"
+        },
+    )
 
 
 def _refuse_what_is_not_built(config: Any) -> None:
@@ -185,10 +227,10 @@ def _refuse_what_is_not_built(config: Any) -> None:
     )
     for name in ("message_store", "management_store"):
         value = config.drivers[name]
-        if value not in ("sqlite", "redis"):
+        if value not in OFFERED:
             raise ConfigurationError(
                 f"[drivers] {name} = {value}: this release does not offer it; "
-                "the values that it offers are sqlite and redis."
+                f"the values that it offers are {', '.join(OFFERED)}."
             )
     for name, value, offered in built:
         if value != offered:

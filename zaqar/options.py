@@ -21,6 +21,12 @@ DEFAULT_OPTIONS = [
         help="Route queues over registered pools. Not offered by this release.",
     ),
     cfg.BoolOpt(
+        "unreliable",
+        default=False,
+        help="Let MongoDB be a stand-alone server, or the URI ask for a weaker write "
+        "concern than a majority. Messages that were answered may be lost then.",
+    ),
+    cfg.BoolOpt(
         "enable_checksum",
         default=False,
         help="Keep an MD5 checksum of each message body and show it with the message.",
@@ -50,15 +56,15 @@ DRIVER_OPTIONS = [
         default="sqlite",
         deprecated_name="storage",
         choices=["sqlite", "mongodb", "mongodb.fifo", "redis", "swift"],
-        help="Where queues and messages are kept. This release offers sqlite and "
-        "redis.",
+        help="Where queues and messages are kept. This release offers sqlite, redis "
+        "and mongodb; mongodb.fifo is another name of mongodb.",
     ),
     cfg.StrOpt(
         "management_store",
         default="sqlite",
-        choices=["sqlite", "mongodb", "redis", "sqlalchemy"],
+        choices=["sqlite", "mongodb", "mongodb.fifo", "redis", "sqlalchemy"],
         help="Where pools and flavors are kept, once there are any. This release "
-        "takes sqlite and redis.",
+        "takes sqlite, redis and mongodb.",
     ),
 ]
 
@@ -104,6 +110,81 @@ REDIS_OPTIONS = [
         default=1.0,
         min=0.0,
         help="Seconds before the second try; doubled each time.",
+    ),
+]
+
+MONGODB_OPTIONS = [
+    cfg.StrOpt(
+        "uri",
+        default="",
+        secret=True,
+        help="mongodb://[user:password@]host[:port][,host..][/][?options], or "
+        "mongodb+srv://name; replicaSet=NAME, ssl=true and authSource=NAME are usual "
+        "options. MongoDB 5.0 or newer.",
+    ),
+    cfg.StrOpt(
+        "database", default="zaqar", help="The database that holds the collections."
+    ),
+    cfg.StrOpt(
+        "ssl_keyfile",
+        default="",
+        help="The key of ssl_certfile, where it is in a file of its own.",
+    ),
+    cfg.StrOpt(
+        "ssl_certfile", default="", help="The certificate that is shown to the servers."
+    ),
+    cfg.StrOpt(
+        "ssl_ca_certs",
+        default="",
+        help="The authorities that the servers' certificates are checked by; "
+        "otherwise those that the system trusts. Files need ssl=true in the URI.",
+    ),
+    cfg.StrOpt(
+        "ssl_cert_reqs",
+        default="CERT_REQUIRED",
+        choices=["CERT_NONE", "CERT_OPTIONAL", "CERT_REQUIRED"],
+        help="CERT_NONE: anybody may pose as the server. CERT_OPTIONAL means the same "
+        "as CERT_REQUIRED, for a server always has a certificate.",
+    ),
+    cfg.IntOpt(
+        "max_reconnect_attempts",
+        default=10,
+        min=0,
+        help="A call waits for a primary as long as so many attempts would take, and "
+        "5 seconds at most.",
+    ),
+    cfg.FloatOpt(
+        "reconnect_sleep",
+        default=0.02,
+        min=0.0,
+        help="Seconds that the first of these attempts takes; doubled each time.",
+    ),
+    *(
+        cfg.FloatOpt(
+            name, default=default, min=0.0, help="Means nothing here; may be set."
+        )
+        for name, default in (("max_retry_sleep", 0.1), ("max_retry_jitter", 0.005))
+    ),
+    cfg.IntOpt(
+        "max_attempts", default=1000, min=0, help="Means nothing here; may be set."
+    ),
+]
+
+MONGODB_MESSAGE_OPTIONS = [
+    *MONGODB_OPTIONS,
+    cfg.StrOpt(
+        "ordering",
+        default="strict",
+        choices=["strict", "relaxed"],
+        help="strict: readers that follow a queue by markers miss nothing. relaxed: "
+        "a post is cheaper, and such a reader may miss what is posted just then.",
+    ),
+    cfg.IntOpt(
+        "partitions",
+        default=2,
+        min=1,
+        help="Means nothing here; may be set. There is one collection of messages, "
+        "which a cluster may shard.",
     ),
 ]
 
@@ -244,6 +325,8 @@ OPTIONS: dict[str, list[Any]] = {
     "drivers:management_store:sqlite": SQLITE_OPTIONS,
     "drivers:message_store:redis": REDIS_OPTIONS,
     "drivers:management_store:redis": REDIS_OPTIONS,
+    "drivers:message_store:mongodb": MONGODB_MESSAGE_OPTIONS,
+    "drivers:management_store:mongodb": MONGODB_OPTIONS,
     "notification": NOTIFICATION_OPTIONS,
     "pooling:catalog": CATALOG_OPTIONS,
     "server": SERVER_OPTIONS,

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from zaqar.clock import Clock
-from zaqar.conf import Settings, SqliteSettings
+from zaqar.conf import MongoSettings, RedisSettings, Settings, SqliteSettings
 from zaqar.errors import (
     ConfigurationError,
     QueueChanged,
@@ -130,18 +130,32 @@ def open_store(settings: Settings) -> Store:
     store = settings.store
     if isinstance(store, SqliteSettings):
         return SqliteStore(store.path, synchronous=store.synchronous)
+    driver = "redis" if isinstance(store, RedisSettings) else "mongodb"
     try:
-        from zaqar.storage.redis.store import RedisStore
+        if isinstance(store, RedisSettings):
+            return _open_redis(store)
+        return _open_mongodb(store)
     except ImportError as error:
         raise ConfigurationError(
-            f"[drivers] message_store = redis: {error}. It comes with the extra "
-            "'redis': pip install 'zaqar[redis]'."
+            f"[drivers] message_store = {driver}: {error}. It comes with the extra "
+            f"'{driver}': pip install 'zaqar[{driver}]'."
         ) from None
+
+
+def _open_redis(store: RedisSettings) -> Store:
+    from zaqar.storage.redis.store import RedisStore
+
     return RedisStore(
         store.uri,
         max_reconnect_attempts=store.max_reconnect_attempts,
         reconnect_sleep=store.reconnect_sleep,
     )
+
+
+def _open_mongodb(store: MongoSettings) -> Store:
+    from zaqar.storage.mongodb.store import MongoStore
+
+    return MongoStore(**msgspec.structs.asdict(store))
 
 
 def build(settings: Settings) -> Service:

@@ -5,10 +5,12 @@ import ipaddress
 import re
 
 from zaqar import __version__
-from zaqar.conf import RedisSettings, Settings, SqliteSettings
+from zaqar.conf import RedisSettings, Settings, SqliteSettings, StoreSettings
 
-# SECURITY: passwords in a URI are shown to nobody.
-PASSWORD = re.compile(r":[^:@/]*@")
+# SECURITY: passwords in a URI are shown to nobody. One that is not encoded ends at the
+# last @ only.
+PASSWORD = re.compile(r"(://[^:@]*):.*@")
+SECRET_OPTION = re.compile(r"(\w*(?:password|properties))=[^&]*", re.IGNORECASE)
 
 
 def start_report(settings: Settings) -> str:
@@ -60,13 +62,7 @@ def warnings(settings: Settings) -> list[str]:
             "granian takes X_Project_ID for X-Project-ID: a proxy that says who asks "
             "must drop header names with an underscore"
         )
-    if isinstance(settings.store, RedisSettings):
-        found.append(
-            "what a power cut or a killed Redis loses is decided by its own settings "
-            "(appendonly, appendfsync)"
-        )
-    elif settings.store.synchronous == "NORMAL":
-        found.append("a power cut may lose the last messages (synchronous=NORMAL)")
+    found += _losses(settings.store)
     if settings.secret_key:
         found.append(
             "[signed_url] secret_key is set, but this release offers no signed URLs: "
@@ -77,21 +73,47 @@ def warnings(settings: Settings) -> list[str]:
     return found
 
 
-def _place(store: SqliteSettings | RedisSettings) -> str:
+def _losses(store: StoreSettings) -> list[str]:
+    """List what may lose messages that were answered."""
+    if isinstance(store, RedisSettings):
+        return [
+            "what a power cut or a killed Redis loses is decided by its own settings "
+            "(appendonly, appendfsync)"
+        ]
+    if isinstance(store, SqliteSettings):
+        if store.synchronous == "FULL":
+            return []
+        return ["a power cut may lose the last messages (synchronous=NORMAL)"]
+    if store.unreliable:
+        return [
+            "MongoDB may be a server alone or write to less than a majority: messages "
+            "that were answered may be lost (unreliable)"
+        ]
+    return []
+
+
+def _place(store: StoreSettings) -> str:
     if isinstance(store, SqliteSettings):
         return f"sqlite, {store.path}"
-    return f"redis, {PASSWORD.sub(':***@', store.uri)}"
+    uri = SECRET_OPTION.sub(r"\1=***", PASSWORD.sub(r"\1:***@", store.uri))
+    if isinstance(store, RedisSettings):
+        return f"redis, {uri}"
+    return f"mongodb, {uri}, database {store.database}, {store.ordering} order"
 
 
-def _promise(store: SqliteSettings | RedisSettings) -> str:
+def _promise(store: StoreSettings) -> str:
     if isinstance(store, RedisSettings):
         return "as the Redis server is set up to keep what it was told"
-    if store.synchronous == "FULL":
-        return "synchronous=FULL: an answered message survives a power cut"
-    return (
-        "synchronous=NORMAL: an answered message survives a killed process, "
-        "not a power cut"
-    )
+    if isinstance(store, SqliteSettings):
+        if store.synchronous == "FULL":
+            return "synchronous=FULL: an answered message survives a power cut"
+        return (
+            "synchronous=NORMAL: an answered message survives a killed process, "
+            "not a power cut"
+        )
+    if store.unreliable:
+        return "unreliable: as the server and the write concern of the URI keep it"
+    return "majority and journal: an answered message survives the loss of a minority"
 
 
 def _is_loopback(host: str) -> bool:
