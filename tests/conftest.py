@@ -10,11 +10,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.mongo_servers import mongo_uri
 from tests.redis_servers import redis_uri
 from tests.servers import Options, Server, merge
 from tests.stores import STORES, USUAL
 
-__all__ = ["redis_uri"]
+__all__ = ["mongo_uri", "redis_uri"]
 
 # The machine that runs the tests may be slow or shared: a deadline per example would
 # measure it and not the code.

@@ -28,9 +28,18 @@ def redis(request: pytest.FixtureRequest) -> Options:
     }
 
 
+def mongodb(request: pytest.FixtureRequest) -> Options:
+    # Servers share the database, as those of one deployment do.
+    return {
+        "drivers": {"message_store": "mongodb"},
+        "drivers:message_store:mongodb": {"uri": request.getfixturevalue("mongo_uri")},
+    }
+
+
 STORES: dict[str, Callable[[pytest.FixtureRequest], Options]] = {
     "sqlite": sqlite,
     "redis": redis,
+    "mongodb": mongodb,
 }
 
 USUAL = os.environ.get("ZAQAR_TEST_STORE", "sqlite")
