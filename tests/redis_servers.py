@@ -60,6 +60,8 @@ class RedisServer:
         else:
             self._options += ["--unixsocket", self.socket]
             self._options += ["--save", "", "--appendonly", "yes"]
+            # A replica is served at once.
+            self._options += ["--repl-diskless-sync-delay", "0"]
         self.start()
 
     @property
@@ -103,6 +105,22 @@ class RedisServer:
         except OSError:
             return False
 
+    def facts(self, section: str) -> dict[str, str]:
+        """Return what INFO tells in a section."""
+        pairs = (line.partition(":") for line in self.ask("INFO", section).splitlines())
+        return {name: value for name, _, value in pairs}
+
+    def has_all_of(self, master: "RedisServer") -> bool:
+        """Say whether this replica has received all that its master has."""
+        mine, its = self.facts("replication"), master.facts("replication")
+        return (
+            mine.get("master_link_status") == "up"
+            and mine["slave_repl_offset"] == its["master_repl_offset"]
+        )
+
+    def is_master(self) -> bool:
+        return self.facts("replication").get("role") == "master"
+
     def stop_for_a_while(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
 
@@ -114,20 +132,49 @@ class RedisServer:
         self.process.wait()
 
 
-class RedisCluster:
-    """Three servers that share the slots, without replicas."""
+def wait_until(condition: Callable[[], object], seconds: float = START_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "It did not come to pass."
+        time.sleep(0.05)
 
-    def __init__(self, folder: Path) -> None:
+
+class RedisCluster:
+    """Three servers that share the slots; replicas can be added."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._folder = folder
+        self._options = options
         self.nodes: list[RedisServer] = []
+        self.replicas: list[RedisServer] = []
         try:
-            for number in range(3):
-                place = folder / str(number)
-                place.mkdir()
-                self.nodes.append(RedisServer(place, "--cluster-enabled", "yes"))
+            for _ in range(3):
+                self.nodes.append(self._start(len(self.nodes)))
             self._join()
         except BaseException:
             self.kill()
             raise
+
+    def _start(self, number: int) -> RedisServer:
+        place = self._folder / str(number)
+        place.mkdir()
+        return RedisServer(place, "--cluster-enabled", "yes", *self._options)
+
+    def add_replica(self, master: RedisServer) -> RedisServer:
+        """Return a new replica of this node, once it has all that the node has and
+        everybody knows it."""
+        replica = self._start(3 + len(self.replicas))
+        self.replicas.append(replica)
+        known = f"cluster_known_nodes:{3 + len(self.replicas)}"
+        replica.ask("CLUSTER", "MEET", "127.0.0.1", str(master.port))
+        everybody = (*self.nodes, *self.replicas)
+        wait_until(lambda: all(known in n.ask("CLUSTER", "INFO") for n in everybody))
+        _demand(replica, "CLUSTER", "REPLICATE", _own_line(master)[0])
+        wait_until(lambda: replica.has_all_of(master))
+        name = _own_line(replica)[0]
+        told = f"{name} 127.0.0.1:{replica.port}@{replica.port + 10_000} slave"
+        wait_until(lambda: all(told in n.ask("CLUSTER", "NODES") for n in self.nodes))
+        return replica
 
     def _join(self) -> None:
         first, *others = self.nodes
@@ -137,10 +184,7 @@ class RedisCluster:
             node.ask("CLUSTER", "ADDSLOTSRANGE", str(start), str(end))
         for node in others:
             first.ask("CLUSTER", "MEET", "127.0.0.1", str(node.port))
-        deadline = time.monotonic() + START_SECONDS
-        while not all(self._is_whole(node) for node in self.nodes):
-            assert time.monotonic() < deadline, first.ask("CLUSTER", "INFO")
-            time.sleep(0.05)
+        wait_until(lambda: all(self._is_whole(node) for node in self.nodes))
 
     @staticmethod
     def _is_whole(node: RedisServer) -> bool:
@@ -191,7 +235,8 @@ class RedisCluster:
             _demand(node, "CLUSTER", "SETSLOT", str(slot), "NODE", target_id)
 
     def kill(self) -> None:
-        for node in self.nodes:
+        for node in (*self.nodes, *self.replicas):
+            node.go_on()
             node.kill()
 
 
@@ -235,13 +280,26 @@ def sentinel_of(
     def start(server: RedisServer) -> RedisServer:
         folder = tmp_path_factory.mktemp("sentinel")
         config = folder / "sentinel.conf"
-        config.write_text(f"sentinel monitor m 127.0.0.1 {server.port} 1\n")
+        config.write_text(
+            f"sentinel monitor m 127.0.0.1 {server.port} 1\n"
+            "sentinel down-after-milliseconds m 1000\n"
+            "sentinel failover-timeout m 5000\n"
+        )
         running.append(RedisServer(folder, sentinel=config))
         return running[-1]
 
     yield start
     for sentinel in running:
         sentinel.kill()
+
+
+@pytest.fixture
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A cluster for one test, which misses a node soon."""
+    folder = tmp_path_factory.mktemp("own-cluster")
+    cluster = RedisCluster(folder, "--cluster-node-timeout", "2000")
+    yield cluster
+    cluster.kill()
 
 
 @pytest.fixture

@@ -5,10 +5,16 @@ from uuid import uuid4
 
 import pytest
 
-from tests.redis_servers import own_redis, redis_cluster, redis_uri, sentinel_of
+from tests.redis_servers import (
+    own_cluster,
+    own_redis,
+    redis_cluster,
+    redis_uri,
+    sentinel_of,
+)
 from zaqar.storage.redis.store import RedisStore
 
-__all__ = ["own_redis", "redis_cluster", "redis_uri", "sentinel_of"]
+__all__ = ["own_cluster", "own_redis", "redis_cluster", "redis_uri", "sentinel_of"]
 
 
 @pytest.fixture
