@@ -100,7 +100,7 @@ class Letters:
         arriving = [_arriving(name, letter, origin, now) for letter in letters]
         while True:
             try:
-                self._posting.post(name, arriving, now)
+                self._posting.post_alone(name, arriving, now)
             except QueueNotFound:
                 self._create(target, now)
             else:

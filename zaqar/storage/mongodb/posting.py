@@ -29,6 +29,7 @@ from zaqar.storage.mongodb.documents import (
     key_of,
     queue_of,
 )
+from zaqar.storage.mongodb.gathering import Gathering
 from zaqar.storage.mongodb.reading import Reading, Stage, View, of_messages
 
 MICROSECONDS = 1_000_000
@@ -54,19 +55,37 @@ class Posting:
         self._counting = counting
         self._relaxed = relaxed
         self._messages = database.messages
+        self._gathering = Gathering()
         self._surely = database.queues
         self._soon = database.queues.with_options(write_concern=WriteConcern(1))
 
     def post(
         self,
         name: str,
+        documents: list[Document],
+        now: float,
+        revision: str,
+    ) -> None:
+        """Append messages that have no `number` yet; those that are stored stay.
+
+        Raises QueueNotFound or QueueChanged.
+        """
+        self._gathering.post(
+            (name, revision),
+            documents,
+            lambda gathered: self.post_alone(name, gathered, now, revision),
+        )
+
+    def post_alone(
+        self,
+        name: str,
         documents: Sequence[Document],
         now: float,
         revision: str | None = None,
     ) -> None:
-        """Append messages that have no `number` yet; those that are stored stay.
+        """Append messages; to a queue of any revision if none is given.
 
-        Raises QueueNotFound, or QueueChanged if there is a revision and it is another.
+        Raises QueueNotFound or QueueChanged.
         """
         first = self._reserve(name, len(documents), now, revision)
         for number, document in enumerate(documents, start=first):
