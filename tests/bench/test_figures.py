@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from zaqar.bench import stores
+from zaqar.bench.cpu import trees
 from zaqar.bench.figures import SHAPES
 
 TOOL = Path(__file__).parents[2] / "tools/figures"
@@ -84,6 +85,23 @@ def test_store_that_does_not_start_is_left_out_and_named(tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert "LEFT OUT: gunicorn redis sometimes does not start" in done.stderr
+
+
+def test_told_to_end_the_tool_ends_its_servers(tmp_path):
+    tool = subprocess.Popen(
+        [sys.executable, TOOL, *SHORT, "--only", "relay", "--folder", tmp_path],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with tool:
+        assert tool.stderr.readline() == "cost of producer to consumer\n"
+        started = trees([tool.pid])
+
+        tool.terminate()
+
+        assert tool.wait(30) == 1
+    assert len(started) > 1
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
 
 
 def test_unknown_store_is_refused_and_the_known_ones_are_told():

@@ -68,27 +68,30 @@ class Shape:
         return self.targets.get(store, self.targets.get(store.partition("-")[0]))
 
 
+def aims(
+    sqlite: float | None, redis: float, mongodb: float, relaxed: float | None = None
+) -> dict[str, float]:
+    """Return the units that are aimed at, by store."""
+    found = {
+        "sqlite": sqlite,
+        "redis": redis,
+        "mongodb": mongodb,
+        "mongodb-relaxed": relaxed,
+    }
+    return {store: aim for store, aim in found.items() if aim is not None}
+
+
 SHAPES = (
-    Shape("post 1", "post", "post", {"sqlite": 2.2, "redis": 1.75}, "post"),
-    Shape("post 10", "post", "post", {"sqlite": 0.3, "redis": 0.25}, "post", batch=10),
+    Shape("post 1", "post", "post", aims(2.2, 1.75, 8, 5.5), "post"),
+    Shape("post 10", "post", "post", aims(0.3, 0.25, 1.0, 0.7), "post", batch=10),
+    Shape("claim 10, delete each", "claim-delete", "claim", aims(2.2, 1.9, 6), "claim"),
     Shape(
-        "claim 10, delete each",
-        "claim-delete",
-        "claim",
-        {"sqlite": 2.2, "redis": 1.9},
-        "claim",
+        "claim 10, bulk delete", "claim-bulk", "claim", aims(0.7, 0.42, 1.5), "claim"
     ),
-    Shape(
-        "claim 10, bulk delete",
-        "claim-bulk",
-        "claim",
-        {"sqlite": 0.7, "redis": 0.42},
-        "claim",
-    ),
-    Shape("pop 10", "pop", "claim", {"sqlite": 0.25, "redis": 0.2}, "pop"),
-    Shape("list 10", "list", "read", {"sqlite": 1.6, "redis": 1.8}),
-    Shape("stats", "stats", "read", {"sqlite": 1.6, "redis": 1.6}),
-    Shape("producer to consumer", "relay", "relay", {"redis": 3.6}, "claim"),
+    Shape("pop 10", "pop", "claim", aims(0.25, 0.2, 0.9), "pop"),
+    Shape("list 10", "list", "read", aims(1.6, 1.8, 3.5)),
+    Shape("stats", "stats", "read", aims(1.6, 1.6, 3)),
+    Shape("producer to consumer", "relay", "relay", aims(None, 3.6, 14), "claim"),
 )
 SECTIONS = ("post", "claim", "read", "relay", "rates", "depth")
 P99_TARGETS = {32: 50}
