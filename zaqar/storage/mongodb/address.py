@@ -121,6 +121,9 @@ def _options(uri: str) -> dict[str, Any]:
         parsed: Mapping[str, Any] = parse_uri(body)
     except (Misconfigured, InvalidURI, ValueError):
         raise _wrong(_reason(body)) from None
+    # NOTE: some versions of the driver take the path for the host.
+    if body.removeprefix("mongodb://").startswith("/"):
+        raise _wrong("it names no host")
     if parsed["collection"]:
         raise _wrong("a dot is in the name of its database")
     return {name.lower(): value for name, value in parsed["options"].items()}
