@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Facts about keys: nothing of one queue or project is seen or touched from another."""
 
+import json
+
 import pytest
 
 from tests.contract.arrange import (
@@ -183,6 +185,32 @@ class IsolationContract:
 ODD = ["", "\x00", "a\x00b", "'", '"', "%", "_", "*", "\\", "\n", "é", "😀"]
 ODD += ["'; DROP TABLE messages; --", "-1", "x" * 100_000, "\u202e", "None"]
 
+# What would be more than data if it were pasted into a command, a key, a script, a
+# pattern or a query.
+HOSTILE = [
+    "{q}",
+    "}{",
+    "{index}:queues",
+    "a:b:m",
+    "a.b.$",
+    "$gt",
+    "$where",
+    '{"$gt": ""}',
+    "$$ROOT",
+    "%s%n%(name)s",
+    "{0.__class__}",
+    "') return redis.call('FLUSHALL') --",
+    "]] .. redis.call('FLUSHALL') .. [[",
+    "*1\r\n$8\r\nFLUSHALL\r\n",
+    "[a-z]*?",
+    "a\nb\r\nc",
+    "(a",
+    "[a",
+    "+",
+    "\x7f\xff\uffff",
+]
+ODD += ["{index}:queues", "$gt", '{"$gt": ""}', "[a"]
+
 # What a request can carry: some text, and no lone half of a surrogate pair.
 STORABLE = [text for text in ODD if text]
 
@@ -263,3 +291,32 @@ class OddTextContract:
         assert store.list_queues(name, limit=10).marker == name
         assert listed(store, key) == ids
         assert counted(store, key) == (2, 1)
+
+    @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+    def test_hostile_text_is_data_everywhere(self, store: Store, text: str) -> None:
+        key, dead = QueueKey(text, text), QueueKey(text, f"{text} dead")
+        metadata = {text: text, "inside": {text: {"$gt": ""}, "$or": [{text: text}]}}
+        body = json.dumps({text: text}).encode()
+        rule = DeadLetter(dead.name, 1)
+        create(store, QueueKey(text, "other"), {"$gt": 1})
+        create(store, key, metadata)
+
+        ids = send(store, [draft(body=body)], key, client=text)
+        own = listed(store, key, skip_client=text)
+        claim(store, key, id=text, dead_letter=rule)
+        held = store.get_claim(key, text, now=T0)
+        store.renew_claim(key, text, ttl=60, grace=60, now=T0)
+        store.release_claim(key, text, now=T0)
+        claim(store, key, id=f"{text} 2", dead_letter=rule)
+
+        assert (own, ids_of(held.messages)) == ([], ids)
+        assert store.get_queue(key).metadata == metadata
+        (letter,) = read(store, dead)
+        assert (letter.id, letter.body, letter.origin) == (ids[0], body, text)
+        found = store.list_queues(text, match={text: text}, limit=10)
+        assert [queue.name for queue in found.items] == [text]
+        for match in ({"$where": "1"}, {text: "$ne"}, {"inside": text}):
+            assert store.list_queues(text, match=match, limit=10).items == ()
+        store.delete_queue(key)
+        assert listed(store, dead) == ids
+        assert store.count_queues(text) == 2
