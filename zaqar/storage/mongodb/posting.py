@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import pymongo
 from pymongo import ReturnDocument, WriteConcern
 from pymongo.errors import BulkWriteError, PyMongoError
 
@@ -36,6 +37,8 @@ MICROSECONDS = 1_000_000
 DUPLICATE = 11000
 # Seconds until a post gives up that waits for another one with the same messages.
 PATIENCE = 8.0
+# Seconds for which a failed post tries to clean up after itself.
+GIVING_UP = 0.5
 # Milliseconds after which a dropped writer does not come back.
 FORGIVEN = 600_000
 
@@ -226,7 +229,8 @@ class Posting:
 
     def _give_up(self, name: str, first: int) -> None:
         """End a reservation of this process, so that nobody has to wait for it."""
-        with suppress(PyMongoError):
+        # The caller has waited long enough.
+        with suppress(PyMongoError), pymongo.timeout(GIVING_UP):
             view = self._reading.view(name)
             for each in view.queue["posting"] if view else ():
                 if each["first"] == first:

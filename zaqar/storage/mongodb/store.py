@@ -55,8 +55,8 @@ from zaqar.storage.mongodb.documents import (
     new_message,
     queue_of,
 )
+from zaqar.storage.mongodb.failures import Patience, answering
 from zaqar.storage.mongodb.letters import Letters
-from zaqar.storage.mongodb.opening import answering
 from zaqar.storage.mongodb.posting import DUPLICATE, Posting, number_at
 from zaqar.storage.mongodb.queues import Queues
 from zaqar.storage.mongodb.reading import (
@@ -92,7 +92,7 @@ def step(
 
     @wraps(method)
     def limited(self: "MongoStore", *args: P.args, **kwargs: P.kwargs) -> T:
-        with answering():
+        with self._patience.answering():
             if not self._is_ready:
                 self._prepare()
             return method(self, *args, **kwargs)
@@ -110,6 +110,7 @@ class MongoStore:
 
     def __init__(self, uri: str, *, ordering: str = "strict", **options: Any) -> None:
         self._database = opening.connect(uri, **options)
+        self._patience = Patience()
         self._messages = self._database.messages
         self._reading = Reading(self._database)
         self._counting = Counting(self._database)
