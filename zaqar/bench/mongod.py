@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a `mongod` and what it takes to run it; starts nothing but the loader."""
+"""Finds a `mongod` and what it takes to run it, and makes it a replica set of one."""
 
 import os
 import re
 import shutil
 import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 # NOTE: the package brings mongod without its run bit, and may lie where it cannot be
 # set. The loader of the system runs any program that can be read.
@@ -71,3 +73,20 @@ def _folder_of(package: str) -> Path | None:
         return Path(str(distribution(package).locate_file("")))
     except PackageNotFoundError:
         return None
+
+
+def initiate(port: int, name: str, seconds: float = 30.0) -> None:
+    """Make the server on this port a replica set of one, and wait until it serves."""
+    # Only who starts a server needs the driver.
+    import pymongo
+
+    address = f"127.0.0.1:{port}"
+    members = [{"_id": 0, "host": address}]
+    deadline = time.monotonic() + seconds
+    with pymongo.MongoClient[Any](address, directConnection=True) as client:
+        ask = client.admin.command
+        ask("replSetInitiate", {"_id": name, "members": members})
+        while not ask("hello")["isWritablePrimary"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"The replica set at {address} has no primary.")
+            time.sleep(0.05)

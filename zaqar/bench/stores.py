@@ -13,9 +13,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from zaqar.bench import mongod
 from zaqar.bench.requests import Target
 from zaqar.bench.servers import LOOPBACK, Server, ServerFailed, free_port, real_server
 
+REPLICA_SET = "figures"
 REDIS_PROGRAMS = ("redis-server", "valkey-server")
 
 
@@ -62,11 +64,24 @@ def open_redis(
     return Running("redis", f"uri = redis://{place}?socket_timeout=2", pids)
 
 
+def open_mongodb(
+    folder: Path, setting: str, stack: ExitStack, *, ordering: str = "strict"
+) -> Running:
+    """Start a replica set of one, with a journal."""
+    server = mongodb_server(folder)
+    pids = stack.enter_context(server).target.pids
+    mongod.initiate(server.port, REPLICA_SET)
+    uri = f"mongodb://{LOOPBACK}:{server.port}/?replicaSet={REPLICA_SET}"
+    return Running("mongodb", f"uri = {uri}\nordering = {ordering}", pids)
+
+
 # Another store needs an entry here, and its targets in figures.py.
 OPENERS: dict[str, Opener] = {
     "sqlite": open_sqlite,
     "redis": open_redis,
     "redis-socket": partial(open_redis, by_path=True),
+    "mongodb": open_mongodb,
+    "mongodb-relaxed": partial(open_mongodb, ordering="relaxed"),
 }
 
 
@@ -124,3 +139,17 @@ def redis_server(folder: Path, appendfsync: str, path: str) -> Server:
     command += ["--unixsocket", path, "--save", ""]
     command += ["--appendonly", "yes", "--appendfsync", appendfsync]
     return Server(command, port, folder / "redis.log", label=f"redis {appendfsync}")
+
+
+def mongodb_server(folder: Path) -> Server:
+    """Return a server that waits to be made a replica set, not started yet."""
+    program = mongod.find_mongod(folder)
+    if program is None:
+        raise ServerFailed("There is no mongod, or a library that it needs is missing.")
+    port = free_port()
+    data = folder / "mongodb"
+    data.mkdir(exist_ok=True)
+    command = [*program, "--port", str(port), "--bind_ip", LOOPBACK]
+    command += ["--dbpath", str(data), "--replSet", REPLICA_SET, "--nounixsocket"]
+    command += ["--wiredTigerCacheSizeGB", "1"]
+    return Server(command, port, folder / "mongod.log", label="mongodb")
