@@ -246,7 +246,8 @@ def get(desk: Desk, seat: Seat) -> Script:
 
 
 def list_requests(desk: Desk, seat: Seat) -> list[Wish]:
-    tail = f"/messages?limit={desk.work.list_limit}"
+    # What the tool lists it has posted itself.
+    tail = f"/messages?limit={desk.work.list_limit}&echo=true"
     return [
         ("list", seat.caller.request("GET", seat.caller.queue_path(queue) + tail))
         for queue in rotated(desk.work.queues, seat.number)
