@@ -174,8 +174,8 @@ def render(options: Options) -> str:
 
 
 class Weight(NamedTuple):
-    """What a process weighs: its threads, its open files, and its share of memory
-    (Pss) in KiB."""
+    """What a process weighs: its threads, its open files, and the memory that is its
+    own alone, in KiB."""
 
     threads: int
     files: int
@@ -185,15 +185,17 @@ class Weight(NamedTuple):
 def weigh(pid: int) -> Weight:
     """Weigh a process. Raises OSError if it is gone."""
     threads = len(os.listdir(f"/proc/{pid}/task"))
-    return Weight(threads, len(os.listdir(f"/proc/{pid}/fd")), pss(pid))
+    files = len(os.listdir(f"/proc/{pid}/fd"))
+    # NOTE: its share of what others use too (Pss) grows when one of these ends.
+    own = ("Private_Clean", "Private_Dirty")
+    return Weight(threads, files, sum(memory(pid)[name] for name in own))
 
 
-def pss(pid: int) -> int:
-    """Return the proportional share of memory of a process, in KiB."""
-    for line in _proc(pid, "smaps_rollup").decode().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    raise CannotRun("/proc/PID/smaps_rollup has no Pss.")
+def memory(pid: int) -> dict[str, int]:
+    """Return the memory of a process by kind (Rss, Pss, ..), in KiB."""
+    lines = _proc(pid, "smaps_rollup").decode().splitlines()[1:]
+    pairs = (line.partition(":") for line in lines)
+    return {name: int(value.split()[0]) for name, _, value in pairs}
 
 
 def children(pid: int) -> list[int]:

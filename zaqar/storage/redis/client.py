@@ -79,12 +79,7 @@ class Client:
         # instead of running half of it.
         keys = (2, key, f"{key}:0") if self._is_cluster else (1, key)
         command = ("EVALSHA", script.digest, *keys, *values)
-        for _ in range(3):
-            try:
-                return self._ask(key, command, script.repeatable)
-            except NoScriptError:
-                self.ask(key, ("SCRIPT", "LOAD", script.text))
-        raise StorageUnavailable("The store forgets its scripts.")
+        return self._ask(key, command, script.repeatable, script=script)
 
     def ask(self, key: str, command: Command, *, attempts: int = -1) -> Any:
         """Send a command, which must bear repetition, to the server that has the key,
@@ -92,15 +87,20 @@ class Client:
         return self._ask(key, command, True, attempts)
 
     def _ask(
-        self, key: str, command: Command, repeatable: bool, attempts: int = -1
+        self,
+        key: str,
+        command: Command,
+        repeatable: bool,
+        attempts: int = -1,
+        script: Script | None = None,
     ) -> Any:
         asked: list[Pool] = []
 
         def attempt() -> Any:
             if asked:
-                return asked.pop().ask(command, asking=True)
+                return _answer(asked.pop(), command, script, asking=True)
             try:
-                return self._nodes.pool(key).ask(command)
+                return _answer(self._nodes.pool(key), command, script)
             except AskError as error:
                 asked.append(self._nodes.asked(error))
                 raise
@@ -200,6 +200,20 @@ class Client:
         if isinstance(cause, AuthenticationError | OutOfMemoryError):
             return False
         return not isinstance(cause, ResponseError) or isinstance(cause, SOON)
+
+
+def _answer(
+    pool: Pool, command: Command, script: Script | None, *, asking: bool = False
+) -> Any:
+    """Send a command; load the script that it is for if the server has lost that."""
+    for _ in range(3):
+        try:
+            return pool.ask(command, asking=asking)
+        except NoScriptError:
+            if script is None:
+                raise
+            pool.ask(("SCRIPT", "LOAD", script.text))
+    raise StorageUnavailable("The store forgets its scripts.")
 
 
 def is_refusal(error: ResponseError) -> bool:
