@@ -35,6 +35,8 @@ STORES = {
     "zaqar.storage.redis": ["redis", "hiredis"],
     "zaqar.storage.mongodb": ["pymongo", "bson", "gridfs"],
 }
+# A mongod that is started to be measured has to be made a replica set.
+STARTERS = {"zaqar.bench.mongod": "pymongo"}
 
 
 def modules() -> dict[str, Path]:
@@ -106,7 +108,7 @@ def test_only_a_store_imports_its_libraries(name: str) -> None:
         library
         for package, libraries in STORES.items()
         for library in libraries
-        if not is_below(name, package)
+        if not is_below(name, package) and STARTERS.get(name) != library
     ]
 
     wrong = {
