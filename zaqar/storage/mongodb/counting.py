@@ -15,14 +15,16 @@ the message is gone.
 A count is made of two steps, each of which can be repeated: the queue's document takes
 the sums together with the list of the messages they came from (`count`), in one write
 that succeeds only if nobody counted in between (`counts`); then the messages learn what
-was counted of them. Whoever finds a list does the second step.
+was counted of them, and by which count (`learned`). Whoever finds a list does the
+second step; who comes late with it teaches nothing to messages that know better.
 """
 
+from collections import defaultdict
 from typing import Any
-from uuid import uuid4
 
 from pymongo import UpdateMany
 
+from zaqar.model import QueueKey
 from zaqar.storage.mongodb.documents import (
     CLAIMED,
     FORGOTTEN,
@@ -30,14 +32,24 @@ from zaqar.storage.mongodb.documents import (
     LEAVING,
     Document,
     Pipeline,
+    key_of,
+    name_of,
 )
+from zaqar.storage.mongodb.reading import BY_ID, ENDLESS, View, exactly
 
 NOTHING, ONE, HELD = range(3)
 # So many notes at most are moved at once.
 CHUNK = 1000
 # So many milliseconds what was popped keeps its note at least.
 POPPING = 2000
-STATE = {"uncounted": 1, "state": 1}
+OF_QUEUE = {
+    "base": 1,
+    "posting": {"$slice": 1},
+    "buried": 1,
+    "counts": 1,
+    "count": 1,
+}
+NOTED = {"queue": 1, "number": 1, "state": 1, "uncounted": 1, "move": 1, "origin": 1}
 # After so many changes of a queue by this process it counts.
 CHANGES = 500
 
@@ -98,18 +110,31 @@ class Counting:
 
     def count(self, name: str) -> int:
         """Count what is uncounted, a chunk at most; return how much it was."""
-        queue = self._queues.find_one({"_id": name}, {"counts": 1, "count": 1})
+        queue = self._queues.find_one({"_id": name, "live": True}, OF_QUEUE)
         if queue is None:
             return 0
         if "count" in queue:
             self.finish(name, queue["count"])
-        found = list(self._messages.find(_countable(name), STATE, limit=CHUNK))
+        view = View(queue, list(self._messages.find(*_countable(name, queue))))
+        if view.old:
+            self._messages.delete_many(exactly(name, view.old), hint=BY_ID)
+        found = view.visible
         if not found:
             return 0
+        self._conclude_moves(found)
         total, claimed = sums([(each["uncounted"], 1) for each in found])
-        counted = {"id": uuid4().hex, "of": _by_contribution(found)}
+        counted = {
+            "id": queue["counts"] + 1,
+            "top": max(each["number"] for each in found),
+            "of": _by_contribution(found),
+        }
         done = self._queues.update_one(
-            {"_id": name, "counts": queue["counts"], "count": {"$exists": False}},
+            {
+                "_id": name,
+                "live": True,
+                "counts": queue["counts"],
+                "count": {"$exists": False},
+            },
             {
                 "$inc": {"counts": 1, "total": total, "claimed": claimed},
                 "$set": {"count": counted},
@@ -120,13 +145,21 @@ class Counting:
         return len(found)
 
     def finish(self, name: str, count: Document) -> None:
-        """Let messages know that they were counted; safe to do twice."""
+        """Let messages know that they were counted; safe to do twice, and late."""
         *learning, gone = count["of"]
+        # An id that is stored anew has a higher number.
+        same = {"queue": name, "number": {"$lte": count["top"]}}
         if gone:
-            whole = {"queue": name, "_id": {"$in": gone}, "state": GONE}
-            self._messages.delete_many(whole)
+            whole = same | {"_id": {"$in": gone}, "state": GONE}
+            self._messages.delete_many(whole, hint=BY_ID)
+        # Who is late finds messages that a later count has taught already.
+        unaware = same | {"learned": {"$not": {"$gte": count["id"]}}}
         learn = [
-            UpdateMany({"queue": name, "_id": {"$in": ids}}, _learns(contribution))
+            UpdateMany(
+                unaware | {"_id": {"$in": ids}},
+                _learns(contribution, count["id"]),
+                hint=BY_ID,
+            )
             for contribution, ids in enumerate(learning)
             if ids
         ]
@@ -136,16 +169,39 @@ class Counting:
             {"_id": name, "count.id": count["id"]}, {"$unset": {"count": 1}}
         )
 
+    def _conclude_moves(self, found: list[Document]) -> None:
+        """Let dead letters that have come and gone leave the queues they came from.
 
-def _countable(name: str) -> Document:
-    """Return the filter of what has a note, but for what was popped just now: who
-    popped it may have to look which of it was his."""
-    settled = {"$lt": ["$popped_at", {"$subtract": ["$$NOW", POPPING]}]}
-    return {
+        Their traces, which are about to be removed, tell a mover that they arrived.
+        """
+        moves: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for each in found:
+            if each["state"] == GONE and "move" in each:
+                key = key_of(each["queue"])
+                source = name_of(QueueKey(key.project, each["origin"]))
+                id = each["_id"].removeprefix(each["queue"])
+                moves[source, each["move"]].append(source + id)
+        for (source, move), ids in moves.items():
+            left = {"queue": source, "_id": {"$in": ids}, "state": LEAVING}
+            self._messages.update_many(left | {"leaving.move": move}, GOES, hint=BY_ID)
+
+
+def _countable(name: str, queue: Document) -> tuple[Document, Document, int, int]:
+    """Return the arguments of the search for what has a note.
+
+    But not for what cannot be seen yet, and not for what was popped just now: who
+    popped it may have to look which of it was his.
+    """
+    posting = queue["posting"]
+    horizon = posting[0]["first"] if posting else ENDLESS
+    wanted = {
         "queue": name,
-        "uncounted": {"$exists": True},
-        "$or": [{"popped_at": {"$exists": False}}, {"$expr": settled}],
+        "uncounted": {"$gte": 0},
+        "number": {"$lt": horizon},
+        # What was never popped is less than any instant.
+        "$expr": {"$lt": ["$popped_at", {"$subtract": ["$$NOW", POPPING]}]},
     }
+    return wanted, NOTED, 0, CHUNK
 
 
 def _by_contribution(found: list[Document]) -> list[list[str]]:
@@ -160,7 +216,7 @@ def _by_contribution(found: list[Document]) -> list[list[str]]:
     return lists
 
 
-def _learns(contribution: int) -> Pipeline:
+def _learns(contribution: int, count: int) -> Pipeline:
     real = {
         "$switch": {
             "branches": [
@@ -178,6 +234,7 @@ def _learns(contribution: int) -> Pipeline:
         {
             "$set": {
                 "counted": contribution,
+                "learned": count,
                 "uncounted": {"$cond": [is_known, "$$REMOVE", note]},
             }
         }

@@ -127,7 +127,9 @@ class Queues:
             if marker is not None:
                 wanted["name"] = {"$gt": marker}
             some = list(
-                self._queues.find(wanted, SHOWN, sort=[("name", 1)], limit=size)
+                self._queues.find(
+                    wanted, SHOWN, sort=[("name", 1)], limit=size, batch_size=size
+                )
             )
             yield from some
             if len(some) < size:
@@ -184,6 +186,7 @@ class Queues:
                     {"_id": 0, "number": 1},
                     sort=[("number", 1)],
                     limit=CHUNK,
+                    batch_size=CHUNK,
                 )
             ]
             if numbers:

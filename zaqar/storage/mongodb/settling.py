@@ -19,6 +19,7 @@ from zaqar.storage.mongodb.documents import (
     Document,
     Pipeline,
 )
+from zaqar.storage.mongodb.reading import BY_ID
 
 CHUNK = 1000
 WHAT_IS_DUE = {"state": 1, "due": 1, "expires": 1, "until": 1, "head": 1, "leaving": 1}
@@ -66,6 +67,7 @@ class Settling:
                     WHAT_IS_DUE,
                     sort=[("due", 1)],
                     limit=CHUNK,
+                    batch_size=CHUNK,
                 )
             )
             if not found:
@@ -112,6 +114,6 @@ class Settling:
         if not ids:
             return 0
         wanted = {"queue": name, "_id": {"$in": ids}, "state": {"$lte": CLAIMED}}
-        done = self._messages.update_many(wanted | still, update)
+        done = self._messages.update_many(wanted | still, update, hint=BY_ID)
         changed: int = done.modified_count
         return changed

@@ -60,10 +60,12 @@ from zaqar.storage.mongodb.letters import Letters
 from zaqar.storage.mongodb.posting import DUPLICATE, Posting, number_at
 from zaqar.storage.mongodb.queues import Queues
 from zaqar.storage.mongodb.reading import (
+    BY_ID,
     Reading,
     Stage,
     View,
     behind,
+    exactly,
     held_by,
     of_messages,
     waiting,
@@ -192,7 +194,16 @@ class MongoStore:
                 self._counting.finish(name, found.pending)
             elif found.is_of_one_count:
                 break
-        return found.stats(name, self._outermost)
+        unseen = self._notes(name, found.unseen)
+        return found.stats(name, self._outermost, unseen)
+
+    def _notes(self, name: str, conditions: list[Document]) -> list[int]:
+        """Return the notes of messages under any of the conditions."""
+        if not conditions:
+            return []
+        wanted = statistics.noted_in(name) | {"$or": conditions}
+        found = self._messages.find(wanted, {"_id": 0, "uncounted": 1})
+        return [each["uncounted"] for each in found]
 
     def _outermost(self, wanted: Document, direction: int) -> Document | None:
         found: Document | None = self._messages.find_one(
@@ -209,20 +220,22 @@ class MongoStore:
         if view is None:
             return
         free = {"queue": name, "state": {"$in": [FREE, DELAYED]}}
-        last = view.queue["last"]
+        # A post that is still on its way comes after this.
+        last = min(view.queue["last"], view.horizon - 1)
         while True:
             numbers = [
                 each["number"]
                 for each in self._messages.find(
-                    free | {"number": {"$lte": last}},
+                    free | {"number": {"$gt": view.base, "$lte": last}},
                     {"_id": 0, "number": 1},
                     sort=[("number", 1)],
                     limit=CHUNK,
+                    batch_size=CHUNK,
                 )
             ]
             if numbers:
                 self._messages.update_many(
-                    free | {"number": {"$lte": numbers[-1]}}, GOES
+                    free | {"number": {"$gt": view.base, "$lte": numbers[-1]}}, GOES
                 )
                 self._counting.count(name)
             if len(numbers) < CHUNK:
@@ -332,7 +345,10 @@ class MongoStore:
         kept: list[Document] = [{"_id": name + id}]
         if claim is not None:
             kept.append({"claim": claim, "state": CLAIMED, "until": {"$gt": now}})
-        found = list(self._messages.find({"queue": name, "$or": kept}))
+        view = self._reading.view(
+            name, of_messages({"$match": {"queue": name, "$or": kept}})
+        )
+        found = view.visible if view else []
         message = next((each for each in found if each["_id"] == name + id), None)
         if message is None or not is_live(message, now):
             return True
@@ -362,13 +378,15 @@ class MongoStore:
         if claims is None:
             wanted["state"] = {"$lte": CLAIMED}
         else:
-            for each in self._messages.find(wanted, {"body": 0}):
+            part = of_messages({"$match": wanted}, {"$project": {"body": 0}})
+            view = self._reading.view(name, part)
+            for each in view.visible if view else ():
                 held = each["state"] == CLAIMED and each["until"] > now
                 if is_live(each, now) and not (held and each["claim"] in claims):
                     id = each["_id"].removeprefix(name)
                     raise ClaimDoesNotHoldMessage(", ".join(claims), id)
             wanted |= {"state": CLAIMED, "claim": {"$in": list(claims)}}
-        done = self._messages.update_many(wanted, GOES)
+        done = self._messages.update_many(wanted, GOES, hint=BY_ID)
         self._counting.changed(name, done.modified_count)
 
     @step
@@ -391,7 +409,7 @@ class MongoStore:
         ids = {"$in": [each["_id"] for each in found]}
         its = {"queue": name, "_id": ids}
         free = {"state": {"$in": [FREE, DELAYED]}}
-        done = self._messages.update_many(its | free, _popping(token))
+        done = self._messages.update_many(its | free, _popping(token), hint=BY_ID)
         if done.modified_count == len(found):
             return found
         mine = {each["_id"] for each in self._messages.find(its | {"popped": token})}
@@ -486,13 +504,22 @@ class MongoStore:
         self, key: QueueKey, claim: str, *, ttl: int, grace: int, now: float
     ) -> None:
         name = name_of(key)
-        alive = {"state": CLAIMED, "until": {"$gt": now}, "expires": {"$gt": now}}
-        done = self._messages.update_many(
-            {"queue": name, "claim": claim, **alive},
-            claiming.renewal(Terms(claim, ttl, grace, now)),
-        )
-        if not done.matched_count:
-            raise ClaimNotFound(key.name, claim)
+        view = self._reading.view(name)
+        if view is not None:
+            done = self._messages.update_many(
+                {
+                    "queue": name,
+                    "claim": claim,
+                    "state": CLAIMED,
+                    "until": {"$gt": now},
+                    "expires": {"$gt": now},
+                    "number": {"$gt": view.base},
+                },
+                claiming.renewal(Terms(claim, ttl, grace, now)),
+            )
+            if done.matched_count:
+                return
+        raise ClaimNotFound(key.name, claim)
 
     @step
     def release_claim(self, key: QueueKey, claim: str, *, now: float) -> None:
@@ -518,7 +545,7 @@ class MongoStore:
     def sweep(self, *, now: float) -> int:
         names = self._reading.names_due(now)
         collected = sum(self._settling.settle(name, now) for name in names)
-        for name in self._messages.distinct("queue", {"uncounted": {"$exists": True}}):
+        for name in self._reading.names_uncounted():
             while self._counting.count(name) == CHUNK:
                 pass
         self._queues.remove_remains()
@@ -569,10 +596,9 @@ class MongoStore:
                 return None
             if view.queue["delays"] != delays:
                 self._learn(name, view.queue["delays"])
-            elif old := [each for each in view.found if view.is_over(each["number"])]:
+            elif view.old:
                 # What a deleted queue or a dropped post has left is in the way.
-                ids = [each["_id"] for each in old]
-                self._messages.delete_many({"queue": name, "_id": {"$in": ids}})
+                self._messages.delete_many(exactly(name, view.old), hint=BY_ID)
             else:
                 return view
 
