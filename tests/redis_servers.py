@@ -215,7 +215,9 @@ class RedisCluster:
 
     def keys_in(self, slot: int, node: RedisServer) -> list[str]:
         answer = node.ask("CLUSTER", "GETKEYSINSLOT", str(slot), "1000")
-        return [line for line in answer.splitlines() if line[0] not in "*$"]
+        keys = [line for line in answer.splitlines() if line[0] not in "*$"]
+        assert len(keys) < 1000, "There are more keys in the slot."
+        return keys
 
     def move(self, keys: list[str], source: RedisServer, to: RedisServer) -> None:
         for key in keys:

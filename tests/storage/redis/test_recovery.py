@@ -2,6 +2,7 @@
 """What somebody left half done is finished by others, and nothing is left behind."""
 
 from collections.abc import Callable, Iterator
+from uuid import uuid4
 
 import pytest
 
@@ -271,9 +272,11 @@ def test_slot_that_moves_takes_its_queue_along_whole(
     redis_cluster: RedisCluster, cluster_store: RedisStore
 ) -> None:
     store = cluster_store
-    ids = post(store, 5)
-    claim_id, _ = claim(store, limit=2)
-    record = store._keys.record(KEY)
+    # All other tests share a slot, for its name is the queue.
+    key = QueueKey(KEY.project, uuid4().hex)
+    ids = post(store, 5, key)
+    claim_id, _ = claim(store, key, limit=2)
+    record = store._keys.record(key)
     slot = redis_cluster.slot_of(record)
     source = redis_cluster.owner_of(slot)
     target = next(node for node in redis_cluster.nodes if node is not source)
@@ -286,15 +289,15 @@ def test_slot_that_moves_takes_its_queue_along_whole(
         redis_cluster.uri, prefix=record.split(":")[0], max_reconnect_attempts=0
     )
     with pytest.raises(StorageUnavailable):
-        hasty.pop_messages(KEY, 5, now=T0)
+        hasty.pop_messages(key, 5, now=T0)
     with pytest.raises(StorageUnavailable):
-        send(hasty, [draft()])
+        send(hasty, [draft()], key)
     redis_cluster.move(keys[1::2], source, target)
     redis_cluster.end_move(slot, target)
 
-    assert listed(store) == ids
-    assert ids_of(store.get_claim(KEY, claim_id, now=T0).messages) == ids[:2]
-    assert counted(store) == (5, 2)
+    assert listed(store, key) == ids
+    assert ids_of(store.get_claim(key, claim_id, now=T0).messages) == ids[:2]
+    assert counted(store, key) == (5, 2)
     hasty.close()
 
 
