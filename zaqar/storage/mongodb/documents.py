@@ -14,7 +14,8 @@ A queue (collection `queues`)::
     buried     reservations whose writer died, for a while: {first, last, kept, at};
                kept: all its messages were there and are released
     total, claimed, counts, count     see counting.py
-    ended      when a queue that is not live was deleted
+    ended      when the queue, or its earlier life, was deleted; as long as something
+               may be left of that
 
 A message (collection `messages`)::
 
@@ -31,7 +32,7 @@ A message (collection `messages`)::
                once meet there, for it is unique
     origin, origin_claims, move       of dead letters
     leaving    where a message in the state LEAVING is on its way to
-    counted, uncounted                see counting.py
+    counted, uncounted, learned       see counting.py
 
 What is absent has its default.
 """

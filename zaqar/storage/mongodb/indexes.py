@@ -26,7 +26,7 @@ MESSAGES = [
     _index("due", "queue", "due", only="due"),
     _index("claims", "queue", "claim", "number", only="claim"),
     _index("heads", "queue", "head", only="head", unique=True),
-    _index("uncounted", "queue", "uncounted", only="uncounted"),
+    _index("notes", "queue", "uncounted", "popped_at", "number", only="uncounted"),
 ]
 
 

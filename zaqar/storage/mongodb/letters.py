@@ -24,6 +24,7 @@ from zaqar.storage.mongodb.documents import (
     name_of,
 )
 from zaqar.storage.mongodb.posting import Posting
+from zaqar.storage.mongodb.reading import BY_ID
 
 # After so many seconds somebody else takes over.
 LEASE = 5.0
@@ -91,7 +92,7 @@ class Letters:
             self._post(QueueKey(source.project, target), source.name, theirs, now)
         ids = [letter["_id"] for letter in letters]
         left = {"queue": name, "_id": {"$in": ids}, "state": LEAVING}
-        self._messages.update_many(left, GOES)
+        self._messages.update_many(left, GOES, hint=BY_ID)
 
     def _post(
         self, target: QueueKey, origin: str, letters: Sequence[Document], now: float

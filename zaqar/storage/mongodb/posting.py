@@ -31,7 +31,14 @@ from zaqar.storage.mongodb.documents import (
     queue_of,
 )
 from zaqar.storage.mongodb.gathering import Gathering
-from zaqar.storage.mongodb.reading import Reading, Stage, View, of_messages
+from zaqar.storage.mongodb.reading import (
+    BY_ID,
+    Reading,
+    Stage,
+    View,
+    exactly,
+    of_messages,
+)
 
 MICROSECONDS = 1_000_000
 DUPLICATE = 11000
@@ -175,14 +182,20 @@ class Posting:
                 if view.is_dead:
                     self.bury(name, view)
                 time.sleep(0.01)
-            elif any(_is_trace(each, moves) for each in found):
-                self._counting.count(name)
-                time.sleep(0.001)
+            elif any(
+                _is_trace(each, moves)
+                for each in found
+                if each["number"] < first and not view.is_over(each["number"])
+            ):
+                if time.monotonic() > deadline:
+                    raise StorageUnavailable("An earlier message hangs.")
+                if not self._counting.count(name):
+                    time.sleep(0.01)
             else:
                 break
-        old = [each["_id"] for each in found if view.is_over(each["number"])]
-        self._messages.delete_many({"queue": name, "_id": {"$in": old}})
-        stored = {each["_id"] for each in found} - set(old)
+        if view.old:
+            self._messages.delete_many(exactly(name, view.old), hint=BY_ID)
+        stored = {each["_id"] for each in found if not view.is_over(each["number"])}
         return [each for each in documents if each["_id"] not in stored]
 
     @staticmethod
@@ -214,9 +227,8 @@ class Posting:
         buried = [] if view is None else view.queue["buried"]
         if any(each["first"] == first and each["kept"] for each in buried):
             return
-        ids = [each["_id"] for each in documents]
-        its = {"queue": name, "_id": {"$in": ids}, "number": {"$gte": first}}
-        self._messages.delete_many(its)
+        # Not what somebody else has stored by now under the same ids.
+        self._messages.delete_many(exactly(name, documents), hint=BY_ID)
         if view is None or first <= view.base:
             raise QueueNotFound(key_of(name).name)
         raise StorageUnavailable("The post took too long and was dropped.")
@@ -225,7 +237,7 @@ class Posting:
 
     def bury(self, name: str, view: View) -> None:
         """End the oldest reservation of the queue, whose writer has died."""
-        self._bury(name, view.queue["posting"][0])
+        self._bury(name, view, view.queue["posting"][0])
 
     def _give_up(self, name: str, first: int) -> None:
         """End a reservation of this process, so that nobody has to wait for it."""
@@ -233,21 +245,20 @@ class Posting:
         with suppress(PyMongoError), pymongo.timeout(GIVING_UP):
             view = self._reading.view(name)
             for each in view.queue["posting"] if view else ():
-                if each["first"] == first:
-                    self._bury(name, each)
+                if view is not None and each["first"] == first:
+                    self._bury(name, view, each)
 
-    def _bury(self, name: str, reservation: Document) -> None:
+    def _bury(self, name: str, view: View, reservation: Document) -> None:
         """Release a reservation if all its messages are there, else drop them.
 
-        That is noted, lest the writer comes back and inserts something still.
+        That is noted, lest the writer comes back and inserts something still. What
+        earlier ones have inserted so is removed before their notes are.
         """
         first, count = reservation["first"], reservation["count"]
         last = first + count - 1
-        its = {
-            "queue": name,
-            "state": {"$in": STATES},
-            "number": {"$gte": first, "$lte": last},
-        }
+        for dropped in view.dropped:
+            self._messages.delete_many(_between(name, *dropped))
+        its = _between(name, first, last)
         kept = self._messages.count_documents(its) == count
         entry = {"first": first, "last": last, "kept": kept, "at": "$$NOW"}
         done = self._surely.update_one(
@@ -255,6 +266,14 @@ class Posting:
         )
         if done.matched_count and not kept:
             self._messages.delete_many(its)
+
+
+def _between(name: str, first: int, last: int) -> Document:
+    return {
+        "queue": name,
+        "state": {"$in": STATES},
+        "number": {"$gte": first, "$lte": last},
+    }
 
 
 def _burial(entry: Document) -> Pipeline:

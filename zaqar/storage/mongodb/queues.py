@@ -66,7 +66,7 @@ class Queues:
         try:
             self._queues.update_one(
                 {"_id": name_of(key), "live": {"$ne": True}},
-                [{"$set": fields}, {"$unset": ["ended", "count"]}],
+                [{"$set": fields}, {"$unset": ["count"]}],
                 upsert=True,
             )
         except DuplicateKeyError:
@@ -163,17 +163,21 @@ class Queues:
             self._remove(name, ended["last"])
 
     def remove_remains(self) -> None:
-        """Remove what deleted queues have left, and in the end their documents."""
+        """Remove what deleted queues have left, and in the end their documents.
+
+        Also of those that have been created anew.
+        """
         for grave in self._queues.find({"ended": {"$exists": True}}, {"base": 1}):
-            if self._remove(grave["_id"], grave["base"]):
-                age = {"$subtract": ["$$NOW", "$ended"]}
-                self._queues.delete_one(
-                    {
-                        "_id": grave["_id"],
-                        "live": False,
-                        "$expr": {"$gt": [age, FORGIVEN]},
-                    }
-                )
+            while not self._remove(grave["_id"], grave["base"]):
+                pass
+            age = {"$subtract": ["$$NOW", "$ended"]}
+            empty = {
+                "_id": grave["_id"],
+                "base": grave["base"],
+                "$expr": {"$gt": [age, FORGIVEN]},
+            }
+            self._queues.delete_one(empty | {"live": False})
+            self._queues.update_one(empty | {"live": True}, {"$unset": {"ended": 1}})
 
     def _remove(self, name: str, last: int) -> bool:
         """Remove messages up to a number; say whether these were all."""

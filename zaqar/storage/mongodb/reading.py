@@ -17,7 +17,12 @@ Stage = Document
 
 # A post that takes longer than so many milliseconds has died on its way.
 DEAD = 5000
+# What leads to messages by their `_id`s. Left to itself the server may take the places
+# of the whole queue, if there are more than a hundred of them.
+BY_ID = "_id_"
 ENDLESS = 2**62
+# More than a page ever has: what does not fit into one answer is another trip.
+BATCH = 10_000
 SIGNS = ("is_due", "is_held")
 
 HEAD = {
@@ -30,12 +35,6 @@ HEAD = {
     "posting": 1,
     "buried": 1,
     "counts": 1,
-    "dead": {
-        "$lt": [
-            {"$first": "$posting.at"},
-            {"$subtract": ["$$NOW", DEAD]},
-        ]
-    },
 }
 
 
@@ -63,12 +62,20 @@ class View(msgspec.Struct):
         """Whether the first reservation is so old that its writer must have died."""
         return bool(self.queue["posting"]) and bool(self.queue["dead"])
 
+    @property
+    def dropped(self) -> list[tuple[int, int]]:
+        """The first and last numbers of the posts that were dropped."""
+        return [
+            (each["first"], each["last"])
+            for each in self.queue["buried"]
+            if not each["kept"]
+        ]
+
     def is_over(self, number: int) -> bool:
         """Say whether it belongs to an earlier life of the queue, or to a post that
         was dropped."""
         return number <= self.base or any(
-            each["first"] <= number <= each["last"] and not each["kept"]
-            for each in self.queue["buried"]
+            first <= number <= last for first, last in self.dropped
         )
 
     def can_see(self, number: int) -> bool:
@@ -77,6 +84,10 @@ class View(msgspec.Struct):
     @property
     def visible(self) -> list[Document]:
         return [each for each in self.found if self.can_see(each["number"])]
+
+    @property
+    def old(self) -> list[Document]:
+        return [each for each in self.found if self.is_over(each["number"])]
 
 
 class Reading:
@@ -103,7 +114,9 @@ class Reading:
             stages.append(_sign("is_held", {"queue": name, "claim": claim}))
         live = {"$match": {"_id": name, "live": True}}
         found = list(
-            self._queues.aggregate([live, {"$project": HEAD}, *stages, *parts])
+            self._queues.aggregate(
+                [live, {"$project": _head()}, *stages, *parts], batchSize=BATCH
+            )
         )
         if not found or "revision" not in found[0]:
             return None
@@ -112,19 +125,32 @@ class Reading:
         return View(queue, rest[len(signs) :], "is_due" in signs, "is_held" in signs)
 
     def names_due(self, now: float) -> list[str]:
-        """Return the queues in which something is due.
+        """Return the queues in which something is due."""
+        return self._names({"due": {"$lte": now}})
 
-        The index is read at one place for each queue that has messages.
+    def names_uncounted(self) -> list[str]:
+        """Return the queues that have something to count."""
+        return self._names({"uncounted": {"$gte": 0}})
+
+    def _names(self, wanted: Document) -> list[str]:
+        """Return the queues that have such messages, by an index that begins with both.
+
+        PERF: the index is read at one place for each queue. Without a condition on the
+        queue, that says nothing, it is not taken and all messages are read.
         """
         found = self._messages.aggregate(
             [
-                {"$match": {"due": {"$gt": 0}}},
-                {"$sort": {"queue": 1, "due": 1}},
-                {"$group": {"_id": "$queue", "due": {"$first": "$due"}}},
-                {"$match": {"due": {"$lte": now}}},
+                {"$match": {"queue": {"$gte": ""}, **wanted}},
+                {"$group": {"_id": "$queue"}},
             ]
         )
         return [each["_id"] for each in found]
+
+
+def _head() -> Document:
+    """Return what is read of a queue."""
+    oldest = {"$first": "$posting.at"}
+    return HEAD | {"dead": {"$lt": [oldest, {"$subtract": ["$$NOW", DEAD]}]}}
 
 
 def of_messages(*stages: Document) -> Stage:
@@ -159,3 +185,12 @@ def held_by(name: str, claim: str) -> Stage:
         {"$match": {"queue": name, "claim": claim, "state": CLAIMED}},
         {"$sort": {"number": 1}},
     )
+
+
+def exactly(name: str, found: Sequence[Document]) -> Document:
+    """Return the filter of these messages, and not of later ones with their ids."""
+    return {
+        "queue": name,
+        "_id": {"$in": [each["_id"] for each in found]},
+        "number": {"$in": [each["number"] for each in found]},
+    }

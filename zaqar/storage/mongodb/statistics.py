@@ -6,12 +6,12 @@ First the queue's document is read, then the notes of messages that it does not 
 and the notes belong together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zaqar.model import Landmark, QueueStats
 from zaqar.storage.mongodb.counting import sums
 from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document
-from zaqar.storage.mongodb.reading import Stage, View, of_messages
+from zaqar.storage.mongodb.reading import ENDLESS, Stage, View, of_messages
 
 AGAIN = {"total": 1, "claimed": 1, "counts": 1, "count": 1, "is_again": {"$literal": 1}}
 
@@ -20,10 +20,21 @@ def living(name: str) -> Document:
     return {"queue": name, "state": {"$in": [FREE, DELAYED, CLAIMED]}}
 
 
+def noted_in(name: str) -> Document:
+    return {"queue": name, "uncounted": {"$gte": 0}}
+
+
 def parts(name: str) -> list[Stage]:
     notes = of_messages(
-        {"$match": {"queue": name, "uncounted": {"$exists": True}}},
-        {"$group": {"_id": "$uncounted", "times": {"$sum": 1}}},
+        {"$match": noted_in(name)},
+        {
+            "$group": {
+                "_id": "$uncounted",
+                "times": {"$sum": 1},
+                "first": {"$min": "$number"},
+                "last": {"$max": "$number"},
+            }
+        },
     )
     again = [{"$match": {"_id": name}}, {"$project": AGAIN}]
     return [
@@ -49,12 +60,12 @@ class Found:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._notes: list[tuple[int, int]] = []
+        self._notes: list[Document] = []
         self._ends: dict[int, Document] = {}
         self._again: Document = {}
         for each in view.found:
             if "times" in each:
-                self._notes.append((each["_id"], each["times"]))
+                self._notes.append(each)
             elif "is_again" in each:
                 self._again = each
             else:
@@ -69,12 +80,34 @@ class Found:
     def is_of_one_count(self) -> bool:
         return bool(self._again.get("counts") == self._view.queue["counts"])
 
+    @property
+    def unseen(self) -> list[Document]:
+        """The conditions under which notes do not count, if there may be such notes.
+
+        A message of an earlier life may be left, or of a post that was dropped; and one
+        may end before its post does.
+        """
+        view = self._view
+        ranges = [(0, view.base), *view.dropped, (view.horizon, ENDLESS)]
+        return [
+            {"number": {"$gte": first, "$lte": last}}
+            for first, last in ranges
+            if any(
+                each["first"] <= last and each["last"] >= first for each in self._notes
+            )
+        ]
+
     def stats(
-        self, name: str, look: Callable[[Document, int], Document | None]
+        self,
+        name: str,
+        look: Callable[[Document, int], Document | None],
+        unseen: Sequence[int],
     ) -> QueueStats:
-        """`look` finds the outermost message of a condition in a direction."""
+        """`look` finds the outermost message of a condition in a direction; `unseen`
+        are notes that do not count."""
         ends = [self._visible_end(name, direction, look) for direction in (1, -1)]
-        total, claimed = sums(self._notes)
+        notes = [(each["_id"], each["times"]) for each in self._notes]
+        total, claimed = sums([*notes, *((note, -1) for note in unseen)])
         total += self._again["total"]
         claimed += self._again["claimed"]
         oldest, newest = ends
