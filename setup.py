@@ -36,7 +36,7 @@ setup(
     extras_require={
         "fast": ["granian>=2.5"],
         "mongodb": ["pymongo>=4.6"],
-        "redis": ["redis[hiredis]>=5.2"],
+        "redis": ["redis[hiredis]>=5.0", "hiredis>=2.2.1"],
     },
     entry_points={
         "console_scripts": [
