@@ -195,11 +195,7 @@ def test_the_old_name_of_the_message_store_is_understood(load: Load) -> None:
         ("DEFAULT", "pooling = true", r"\[DEFAULT\] pooling = True"),
         ("DEFAULT", "sharding = true", r"\[DEFAULT\] pooling = True"),
         ("DEFAULT", "auth_strategy = keystone", r"\[DEFAULT\] auth_strategy"),
-        (
-            "DEFAULT",
-            "enable_deprecated_api_versions = 1.1",
-            "enable_deprecated_api_versions",
-        ),
+        ("DEFAULT", "enable_deprecated_api_versions = 1", "1.1"),
         ("cors", "allowed_origin = https://a.example", r"\[cors\] allowed_origin"),
         (
             "pooling:catalog",

@@ -67,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True):
     request_log: bool
     trusted_proxies: tuple[str, ...]
     admin_mode: bool
+    deprecated_api_versions: tuple[str, ...]
     daemon: bool
     enable_checksum: bool
     message_delete_with_claim_id: bool
@@ -153,6 +154,7 @@ def _settings(config: Any) -> Settings:
         request_log=server.request_log,
         trusted_proxies=tuple(server.trusted_proxies),
         admin_mode=config.admin_mode,
+        deprecated_api_versions=tuple(config.enable_deprecated_api_versions),
         daemon=config.daemon,
         enable_checksum=config.enable_checksum,
         message_delete_with_claim_id=transport.message_delete_with_claim_id,
@@ -203,11 +205,6 @@ def _refuse_what_is_not_built(config: Any) -> None:
     built = (
         ("[DEFAULT] pooling", config.pooling, False),
         ("[DEFAULT] auth_strategy", config.auth_strategy, ""),
-        (
-            "[DEFAULT] enable_deprecated_api_versions",
-            config.enable_deprecated_api_versions,
-            [],
-        ),
         ("[cors] allowed_origin", config.cors.allowed_origin, []),
         (
             "[pooling:catalog] enable_virtual_pool",

@@ -6,7 +6,7 @@
 
 from typing import Any
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from zaqar.limits import MIN_TTL, Limits
 
@@ -38,8 +38,9 @@ DEFAULT_OPTIONS = [
     ),
     cfg.ListOpt(
         "enable_deprecated_api_versions",
-        default=[],
-        help="Versions to serve beside v2. This release offers none.",
+        item_type=types.String(choices=["1.1"]),
+        default=["1.1"],
+        help="Versions to serve beside v2. Empty: none.",
     ),
     cfg.BoolOpt("daemon", default=False, help="Run zaqar-server in the background."),
 ]

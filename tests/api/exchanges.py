@@ -23,11 +23,15 @@ TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 NUMBERED = ("message_id", "claim_id", "subscription_id", "marker", "signature")
 
 
-def scenarios(name: str) -> dict[str, list[Step]]:
-    """Return the steps of each scenario of a recording, in order."""
+def scenarios(name: str, prefix: str = "") -> dict[str, list[Step]]:
+    """Return the steps of each scenario of a recording, in order.
+
+    Their names begin with the prefix.
+    """
     found: dict[str, list[Step]] = {}
     for line in (FOLDER / name).read_text().splitlines():
         step = json.loads(line)
+        step["scenario"] = prefix + step["scenario"]
         found.setdefault(step["scenario"], []).append(step)
     return found
 

@@ -209,7 +209,8 @@ def proxied(api_of: Callable[..., Api]) -> Api:
 
 def self_links(api: Api, headers: dict[str, str]) -> set[str]:
     """Return where the version list and the home documents say that v2 is."""
-    [entry] = [v for v in api.get("/", headers=headers).json["versions"]]
+    versions = api.get("/", headers=headers).json["versions"]
+    [entry] = [version for version in versions if version["id"] == "2"]
     entries = [entry]
     for path in ("/v2", "/v2/"):
         home = api.get(path, headers=headers)

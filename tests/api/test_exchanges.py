@@ -15,7 +15,7 @@ from tests.api.wire import Api
 from tests.servers import Server
 from tests.stores import on_each_store
 
-RECORDED = scenarios("v2.jsonl")
+RECORDED = scenarios("v2.jsonl") | scenarios("v1_1.jsonl", "v1.1 ")
 
 # (scenario, step) or (scenario, None) for all of it -> the capability it waits for.
 WAITING: dict[tuple[str, int | None], str] = {
@@ -28,6 +28,7 @@ WAITING: dict[tuple[str, int | None], str] = {
     ("subscriptions", None): "subscriptions",
     ("topics", None): "topics",
     ("pools-flavors", None): "pools and flavors",
+    ("v1.1 pools-flavors", None): "pools and flavors",
 }
 
 # What was recorded where the contract says otherwise without a mark in the recording.
@@ -41,7 +42,9 @@ CORRECTED = {
 # Keys that the contract leaves free.
 OPTIONAL = {
     ("discovery", 2): frozenset({"version"}),
+    ("v1.1 discovery", 1): frozenset({"version"}),
     ("health-admin", 0): frozenset({"message_volume"}),
+    ("v1.1 health-admin", 0): frozenset({"message_volume"}),
 }
 
 
@@ -55,7 +58,10 @@ def replay_of(
 ) -> Replay:
     """Return a replay against a server with the options that the scenario needs."""
     config = RECORDED[scenario][0].get("config", {})
-    options = {"pooling": True} if config.get("pooling") else {}
+    options: dict[str, object] = {"pooling": True} if config.get("pooling") else {}
+    if scenario == "discovery":
+        # Recorded without v1.1.
+        options["enable_deprecated_api_versions"] = ""
     match config.get("policy"):
         case None:
             policy = {}

@@ -27,11 +27,18 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
 
 
 def post(
-    ctx: Context, service: Service, name: str, drafts: Sequence[Draft], *, size: int
+    ctx: Context,
+    service: Service,
+    name: str,
+    drafts: Sequence[Draft],
+    *,
+    size: int,
+    with_settings: bool = True,
 ) -> list[str]:
     """Store the messages, all or none, and return their ids in the order posted.
 
-    `size` is the length of the request in bytes. An absent queue is created.
+    `size` is the length of the request in bytes. Without settings, the defaults of the
+    service hold, whatever the queue says. An absent queue is created.
     Raises InvalidRequest, InvalidBody.
     """
     key = QueueKey(ctx.project, name)
@@ -39,8 +46,9 @@ def post(
         raise InvalidRequest("messages must hold at least one message.")
 
     def step(queue: KnownQueue) -> list[str]:
-        limits.check_size("The body", size, queue.settings.max_post_size)
-        messages = [_message(service, draft, queue.settings) for draft in drafts]
+        settings = (queue if with_settings else service.queues.absent).settings
+        limits.check_size("The body", size, settings.max_post_size)
+        messages = [_message(service, draft, settings) for draft in drafts]
         if queue.revision is None:
             if not service.create_queue(key, {}):
                 # Somebody was faster, and the settings are theirs: look again.

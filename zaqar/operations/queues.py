@@ -5,18 +5,11 @@ Queues are lazy: reading, claiming from, or deleting an absent queue is no error
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
 from zaqar.limits import page_limit
 from zaqar.model import Context, Metadata, Page, Queue, QueueKey, QueueStats
-from zaqar.queue_settings import (
-    Change,
-    check_metadata,
-    patched,
-    settings_of,
-    shown_metadata,
-)
+from zaqar.queue_settings import Change, check_metadata, patched, settings_of
 from zaqar.service import ATTEMPTS, Service, new_revision
 
 
@@ -49,13 +42,12 @@ def put(ctx: Context, service: Service, name: str, metadata: Metadata) -> bool:
     return service.create_queue(QueueKey(ctx.project, name), metadata)
 
 
-def get(ctx: Context, service: Service, name: str) -> dict[str, Any]:
-    """Return the metadata with defaults; of an absent queue only these."""
+def get(ctx: Context, service: Service, name: str) -> Metadata:
+    """Return the metadata that is stored; none of an absent queue."""
     try:
-        metadata = service.store.get_queue(QueueKey(ctx.project, name)).metadata
+        return service.store.get_queue(QueueKey(ctx.project, name)).metadata
     except QueueNotFound:
-        metadata = {}
-    return shown_metadata(metadata, service.limits)
+        return {}
 
 
 def exists(ctx: Context, service: Service, name: str) -> bool:
@@ -68,8 +60,8 @@ def exists(ctx: Context, service: Service, name: str) -> bool:
 
 def patch(
     ctx: Context, service: Service, name: str, changes: Sequence[Change]
-) -> dict[str, Any]:
-    """Apply all changes or none, and return the metadata with defaults.
+) -> Metadata:
+    """Apply all changes or none, and return the metadata that is stored then.
 
     An absent queue is created, unless `strict_patch` asks for QueueNotFound.
     Raises MetadataKeyNotFound, InvalidBody.
@@ -77,7 +69,7 @@ def patch(
     key = QueueKey(ctx.project, name)
     for _ in range(ATTEMPTS):
         try:
-            return shown_metadata(_patch(service, key, changes), service.limits)
+            return _patch(service, key, changes)
         except QueueChanged:
             continue
         except QueueNotFound:

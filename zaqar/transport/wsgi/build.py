@@ -10,7 +10,7 @@ from oslo_log import log
 from zaqar.errors import NotAcceptable, StorageUnavailable, UnknownRoute, ZaqarError
 from zaqar.service import Service
 from zaqar.transport.statuses import INTERNAL_ERROR, STATUSES
-from zaqar.transport.wsgi import discovery, v2
+from zaqar.transport.wsgi import discovery, v1_1, v2
 from zaqar.transport.wsgi.dialect import Route
 from zaqar.transport.wsgi.middleware import Gate
 from zaqar.transport.wsgi.request_log import RequestLog
@@ -36,14 +36,19 @@ def build_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
 
 def routes(service: Service) -> list[Route]:
     """List the routes of all versions, by their whole paths."""
-    versions = discovery.VersionsResource(service, [v2.DIALECT])
+    offered: list[Any] = [v2]
+    if v1_1.OPTION in service.settings.deprecated_api_versions:
+        offered.insert(0, v1_1)
+    dialects = [version.DIALECT for version in offered]
+    versions = discovery.VersionsResource(service, dialects)
     return [
         Route("/", versions, {}, anonymous=True),
         Route("/healthz", discovery.AliveResource(), {}, anonymous=True),
         Route("/readyz", discovery.PingResource(service), {}, anonymous=True),
         *(
-            msgspec.structs.replace(route, path=v2.DIALECT.prefix + route.path)
-            for route in v2.routes(service)
+            msgspec.structs.replace(route, path=version.DIALECT.prefix + route.path)
+            for version in offered
+            for route in version.routes(service)
         ),
     ]
 

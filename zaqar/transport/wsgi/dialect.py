@@ -22,11 +22,27 @@ class Route(msgspec.Struct, frozen=True):
     anonymous: bool = False
 
 
+# Name, template below the prefix, methods.
+HomeResources = tuple[tuple[str, str, str], ...]
+
+
 class Dialect(msgspec.Struct, frozen=True):
-    """One version of the API."""
+    """One version of the API.
+
+    `shows_defaults`: the metadata of a queue is shown with the reserved keys that it
+    does not have. `filters_queues`: the list of queues takes name, with_count and
+    filters of the metadata. `applies_queue_settings`: posts take the ttl, delay and
+    size of the queue. `lists_delayed`: lists of messages take include_delayed.
+    """
 
     prefix: str
     version: dict[str, Any]
+    home: HomeResources
+    health_rules: Rules
+    shows_defaults: bool = True
+    filters_queues: bool = True
+    applies_queue_settings: bool = True
+    lists_delayed: bool = True
 
     def queue(self, name: str) -> str:
         return f"{self.prefix}/queues/{name}"

@@ -51,7 +51,7 @@ class VersionsResource:
 
 
 class HomeResource:
-    """GET /v2 and /v2/ : the home document."""
+    """GET /v2, /v2/, /v1.1 and /v1.1/ : the home document of a version."""
 
     def __init__(self, service: Service, dialect: Dialect) -> None:
         self._service = service
@@ -60,9 +60,7 @@ class HomeResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         version = version_entry(self._dialect, mount_of(req, self._service))
         admin = self._service.settings.admin_mode
-        resp.data = documents.encode(
-            home_document(self._dialect.prefix, version, admin)
-        )
+        resp.data = documents.encode(home_document(self._dialect, version, admin))
         resp.content_type = "application/json-home"
         resp.cache_control = ["max-age=86400"]
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The home document of v2 (JSON home): which resources there are, and their methods."""
+"""The home documents (JSON home): which resources there are, and their methods."""
 
 from typing import Any
 
+from zaqar.transport.wsgi.dialect import Dialect, HomeResources
+
 # Name, template below the prefix, methods. POST and PATCH take JSON.
-RESOURCES = (
+RESOURCES: HomeResources = (
     ("queues", "/queues{?marker,limit,detailed}", "GET"),
     ("queue", "/queues/{queue_name}", "GET PUT DELETE PATCH"),
     ("queue_stats", "/queues/{queue_name}/stats", "GET"),
@@ -41,7 +43,7 @@ RESOURCES = (
     ),
     ("ping", "/ping", "GET"),
 )
-ADMIN_RESOURCES = (
+ADMIN_RESOURCES: HomeResources = (
     ("pools", "/pools{?detailed,limit,marker}", "GET"),
     ("pool", "/pools/{pool_name}", "GET PUT PATCH DELETE"),
     ("flavors", "/flavors{?detailed,limit,marker}", "GET"),
@@ -64,12 +66,14 @@ EXTRA_VARIABLES = {"subscriptions_post": ("limit",)}
 WITHOUT_ACCEPT_POST = ("queue", "pool", "flavor")
 
 
-def home_document(prefix: str, version: dict[str, Any], admin: bool) -> dict[str, Any]:
+def home_document(
+    dialect: Dialect, version: dict[str, Any], admin: bool
+) -> dict[str, Any]:
     """Return the document; `version` is the version's own entry."""
-    resources = RESOURCES + (ADMIN_RESOURCES if admin else ())
+    resources = dialect.home + (ADMIN_RESOURCES if admin else ())
     return {
         "resources": {
-            f"rel/{name}": _resource(name, prefix + template, methods.split())
+            f"rel/{name}": _resource(name, dialect.prefix + template, methods.split())
             for name, template, methods in resources
         },
         "version": version,

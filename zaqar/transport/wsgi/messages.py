@@ -34,6 +34,7 @@ class MessagesResource:
             queue_name,
             documents.parse_post(data),
             size=len(data),
+            with_settings=self._dialect.applies_queue_settings,
         )
         path = self._dialect.messages(queue_name)
         location = f"{path}?ids={','.join(ids)}"
@@ -60,7 +61,8 @@ class MessagesResource:
     ) -> None:
         limit, echo = asked.integer("limit"), asked.boolean("echo")
         claimed = asked.boolean("include_claimed")
-        delayed = asked.boolean("include_delayed")
+        lists_delayed = self._dialect.lists_delayed
+        delayed = asked.boolean("include_delayed") if lists_delayed else None
         page = messages.page(
             req.context.who,
             self._service,
@@ -76,9 +78,10 @@ class MessagesResource:
             "limit": limit,
             "echo": echo,
             "include_claimed": claimed,
-            # Nothing is hidden now, so nothing is to be hidden on the next page.
-            "include_delayed": delayed if page.delays else True,
         }
+        if lists_delayed:
+            # Nothing is hidden now, so nothing is to be hidden on the next page.
+            parameters["include_delayed"] = delayed if page.delays else True
         resp.data = documents.encode(
             {
                 "messages": documents.messages(page.items, path, self._service.now()),

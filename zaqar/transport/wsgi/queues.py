@@ -4,8 +4,10 @@
 from typing import Any
 
 import falcon
+import msgspec
 
 from zaqar.errors import InvalidBody, InvalidRequest, UnsupportedMediaType
+from zaqar.model import Metadata
 from zaqar.operations import queues
 from zaqar.queue_settings import parse_patch, shown_metadata
 from zaqar.service import Service
@@ -29,15 +31,14 @@ class QueuesResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         asked = query(req)
         detailed = asked.boolean("detailed") or False
-        with_count = asked.boolean("with_count") or False
-        match = metadata_filter(asked)
+        filters = self._filters(asked)
         page = queues.page(
             req.context.who,
             self._service,
             marker=asked.text("marker"),
             limit=asked.integer("limit"),
-            name=asked.text("name") or "",
-            match=match,
+            name=filters.name,
+            match=filters.match,
         )
         answer: dict[str, Any] = {
             "queues": [
@@ -51,18 +52,43 @@ class QueuesResource:
                 {
                     "limit": asked.integer("limit"),
                     "detailed": asked.boolean("detailed"),
-                    "name": asked.text("name"),
-                    "with_count": asked.boolean("with_count"),
-                    **match,
+                    "name": filters.name or None,
+                    "with_count": filters.with_count,
+                    **filters.match,
                 },
             ),
         }
-        if with_count and (count := queues.count(req.context.who, self._service)):
-            answer["count"] = count
+        if filters.with_count:
+            count = queues.count(req.context.who, self._service)
+            answer |= {"count": count} if count else {}
         resp.data = documents.encode(answer)
 
-    def _shown(self, metadata: Any) -> dict[str, Any]:
-        return shown_metadata(metadata, self._service.limits)
+    def _filters(self, asked: Query) -> "Filters":
+        if not self._dialect.filters_queues:
+            return Filters()
+        return Filters(
+            asked.text("name") or "",
+            asked.boolean("with_count"),
+            metadata_filter(asked),
+        )
+
+    def _shown(self, metadata: Metadata) -> Metadata:
+        return shown(self._dialect, metadata, self._service)
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """Which queues are listed, and whether all are counted."""
+
+    name: str = ""
+    with_count: bool | None = None
+    match: dict[str, str | int] = {}
+
+
+def shown(dialect: Dialect, metadata: Metadata, service: Service) -> Metadata:
+    """Return metadata as this version shows it."""
+    if dialect.shows_defaults:
+        return shown_metadata(metadata, service.limits)
+    return metadata
 
 
 def metadata_filter(asked: Query) -> dict[str, str | int]:
@@ -76,7 +102,7 @@ def metadata_filter(asked: Query) -> dict[str, str | int]:
 
 
 class QueueResource:
-    """GET, HEAD, PUT, PATCH, DELETE /queues/{queue_name}."""
+    """GET, PUT, DELETE /queues/{queue_name}."""
 
     def __init__(self, service: Service, dialect: Dialect) -> None:
         self._service = service
@@ -86,13 +112,7 @@ class QueueResource:
         self, req: falcon.Request, resp: falcon.Response, queue_name: str
     ) -> None:
         metadata = queues.get(req.context.who, self._service, queue_name)
-        resp.data = documents.encode(metadata)
-
-    def on_head(
-        self, req: falcon.Request, resp: falcon.Response, queue_name: str
-    ) -> None:
-        found = queues.exists(req.context.who, self._service, queue_name)
-        resp.status = falcon.HTTP_204 if found else falcon.HTTP_404
+        resp.data = documents.encode(shown(self._dialect, metadata, self._service))
 
     def on_put(
         self, req: falcon.Request, resp: falcon.Response, queue_name: str
@@ -102,6 +122,22 @@ class QueueResource:
         new = queues.put(req.context.who, self._service, queue_name, metadata)
         resp.status = falcon.HTTP_201 if new else falcon.HTTP_204
         resp.location = self._dialect.queue(queue_name)
+
+    def on_delete(
+        self, req: falcon.Request, resp: falcon.Response, queue_name: str
+    ) -> None:
+        queues.delete(req.context.who, self._service, queue_name)
+        resp.status = falcon.HTTP_204
+
+
+class PatchableQueueResource(QueueResource):
+    """HEAD and PATCH /queues/{queue_name} besides."""
+
+    def on_head(
+        self, req: falcon.Request, resp: falcon.Response, queue_name: str
+    ) -> None:
+        found = queues.exists(req.context.who, self._service, queue_name)
+        resp.status = falcon.HTTP_204 if found else falcon.HTTP_404
 
     def on_patch(
         self, req: falcon.Request, resp: falcon.Response, queue_name: str
@@ -116,13 +152,7 @@ class QueueResource:
             raise InvalidBody(str(error)) from None
         changes = parse_patch(documents.parse(data))
         metadata = queues.patch(req.context.who, self._service, queue_name, changes)
-        resp.data = documents.encode(metadata)
-
-    def on_delete(
-        self, req: falcon.Request, resp: falcon.Response, queue_name: str
-    ) -> None:
-        queues.delete(req.context.who, self._service, queue_name)
-        resp.status = falcon.HTTP_204
+        resp.data = documents.encode(shown(self._dialect, metadata, self._service))
 
 
 class StatsResource:
