@@ -11,13 +11,14 @@ import msgspec
 from pymongo import UpdateMany, UpdateOne
 
 from zaqar.model import Message
-from zaqar.storage.mongodb.counting import HELD, ONE, note
+from zaqar.storage.mongodb.counting import HELD, ONE, note, noted
 from zaqar.storage.mongodb.documents import (
     CLAIMED,
     Document,
     Pipeline,
     message_of,
 )
+from zaqar.storage.mongodb.reading import BY_ID
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -58,40 +59,54 @@ def taking(
 
     The first one carries the head: it fails if the claim exists.
     """
-    groups: dict[tuple[bool, int], list[str]] = {}
+    groups: dict[tuple[bool, bool], list[str]] = {}
     first, *others = documents
     for each in others:
         groups.setdefault(_kind(each, terms), []).append(each["_id"])
-    head = {"head": terms.claim}
+    kind, head = _kind(first, terms), {"head": terms.claim}
     updates: list[UpdateOne | UpdateMany] = [
-        UpdateOne(_free(name, first["_id"]), _update(_kind(first, terms), terms, head))
+        UpdateOne(_free(name, first["_id"], kind), _update(kind, terms, head))
     ]
     for kind, ids in groups.items():
-        updates.append(UpdateMany(_free(name, {"$in": ids}), _update(kind, terms, {})))
+        free = _free(name, {"$in": ids}, kind)
+        updates.append(UpdateMany(free, _update(kind, terms, {}), hint=BY_ID))
     return updates
 
 
-def _kind(document: Document, terms: Terms) -> tuple[bool, int]:
-    """Return what decides the update of a message: its end, and how it is counted."""
-    return document["expires"] < terms.until, document.get("counted", ONE)
+def _kind(document: Document, terms: Terms) -> tuple[bool, bool]:
+    """Return what decides the update of a message: its end, and whether a count may
+    change what is known of it."""
+    is_fresh = not ("counted" in document or "uncounted" in document)
+    return document["expires"] < terms.until, is_fresh
 
 
-def _free(name: str, ids: str | Document) -> Document:
-    return {"queue": name, "_id": ids, "state": {"$lt": CLAIMED}}
+def _free(name: str, ids: str | Document, kind: tuple[bool, bool]) -> Document:
+    free: Document = {"queue": name, "_id": ids, "state": {"$lt": CLAIMED}}
+    _, is_fresh = kind
+    return free | {"counted": {"$exists": False}} if is_fresh else free
 
 
-def _update(kind: tuple[bool, int], terms: Terms, more: Document) -> Document:
-    is_short, counted = kind
+def _update(
+    kind: tuple[bool, bool], terms: Terms, more: Document
+) -> Document | Pipeline:
+    is_short, is_fresh = kind
     fields = terms.fields | more | (terms.longer if is_short else {})
-    update: Document = {"$set": fields}
-    uncounted = note(counted, HELD)
-    if uncounted is None:
-        update["$unset"] = {"uncounted": 1}
-    else:
-        fields["uncounted"] = uncounted
+    if is_fresh:
+        # PERF: the server need not compute what is known.
+        update: Document = {"$set": fields | {"uncounted": note(ONE, HELD)}}
+        return update | {"$inc": {"claims": 1}} if terms.counts else update
+    # What was sent is data, even if it begins with a dollar.
+    given: Document = {field: {"$literal": fields[field]} for field in fields}
+    given["uncounted"] = noted(HELD)
     if terms.counts:
-        update["$inc"] = {"claims": 1}
-    return update
+        given["claims"] = {"$add": [{"$ifNull": ["$claims", 0]}, 1]}
+    return [{"$set": given}]
+
+
+def heading(name: str, id: str, claim: str) -> tuple[Document, Document]:
+    """Return the filter and the update that make a message the first of its claim."""
+    its = {"queue": name, "_id": name + id, "state": CLAIMED, "claim": claim}
+    return its, {"$set": {"head": claim}}
 
 
 def taken(document: Document, terms: Terms) -> Message:

@@ -62,9 +62,9 @@ def noted(contribution: int | Document) -> Document:
     return {"$cond": [{"$eq": [COUNTED, contribution]}, "$$REMOVE", note]}
 
 
-def note(counted: int, contribution: int) -> int | None:
-    """Return what `uncounted` becomes."""
-    return None if counted == contribution else 3 * counted + contribution
+def note(counted: int, contribution: int) -> int:
+    """Return what `uncounted` becomes where the two differ."""
+    return 3 * counted + contribution
 
 
 # A message goes; its note stays even if it was never counted, or it would never leave.

@@ -7,12 +7,13 @@ has been LEAVING for too long moves it again; a message that is there already wi
 same name of the move is not posted once more.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
-from zaqar.errors import QueueNotFound
+from zaqar.errors import QueueNotFound, StorageUnavailable
 from zaqar.model import DeadLetter, QueueKey
 from zaqar.storage.mongodb.counting import GOES, NOTHING, noted
 from zaqar.storage.mongodb.documents import (
@@ -27,7 +28,10 @@ from zaqar.storage.mongodb.posting import Posting
 from zaqar.storage.mongodb.reading import BY_ID
 
 # After so many seconds somebody else takes over.
-LEASE = 5.0
+LEASE = 15.0
+# After so many seconds a mover begins nothing more: what it posts then may have arrived
+# and gone already.
+IN_TIME = 5.0
 CARRIED = ("ttl", "expires", "created", "client", "body", "checksum")
 
 
@@ -48,7 +52,7 @@ class Letters:
         self, name: str, dead: Sequence[Document], rule: DeadLetter, now: float
     ) -> None:
         """Move messages that were claimed too often."""
-        move = uuid4().hex
+        move, begun = uuid4().hex, time.monotonic()
         wanted = {
             "queue": name,
             "_id": {"$in": [each["_id"] for each in dead]},
@@ -70,25 +74,31 @@ class Letters:
             ],
         )
         its = {"queue": name, "state": LEAVING, "leaving.move": move}
-        self._carry(name, list(self._messages.find(its).sort("number", 1)), now)
+        letters = list(self._messages.find(its).sort("number", 1))
+        self._carry(name, letters, begun, now)
 
     def resume(self, name: str, found: Sequence[Document], now: float) -> None:
         """Move messages again whose mover has died."""
         for each in found:
             mine = {"_id": each["_id"], "queue": name, "due": each["due"]}
-            lease = {"$set": {"due": now + LEASE}}
+            lease, begun = {"$set": {"due": now + LEASE}}, time.monotonic()
             letter = self._messages.find_one_and_update(
                 mine | {"state": LEAVING}, lease
             )
             if letter is not None:
-                self._carry(name, [letter], now)
+                self._carry(name, [letter], begun, now)
 
-    def _carry(self, name: str, letters: Sequence[Document], now: float) -> None:
+    def _carry(
+        self, name: str, letters: Sequence[Document], begun: float, now: float
+    ) -> None:
+        """Post them and let them go; `begun` is before they were taken to be moved."""
         source = key_of(name)
         targets: dict[str, list[Document]] = defaultdict(list)
         for letter in letters:
             targets[letter["leaving"]["queue"]].append(letter)
         for target, theirs in targets.items():
+            if time.monotonic() - begun > IN_TIME:
+                raise StorageUnavailable("Moving dead letters takes too long.")
             self._post(QueueKey(source.project, target), source.name, theirs, now)
         ids = [letter["_id"] for letter in letters]
         left = {"queue": name, "_id": {"$in": ids}, "state": LEAVING}

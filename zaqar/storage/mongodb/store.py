@@ -18,7 +18,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from uuid import UUID, uuid4
 
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from zaqar.errors import (
     ClaimDoesNotHoldMessage,
@@ -463,7 +463,14 @@ class MongoStore:
             return self._twin(name, terms)
         if done.modified_count == len(found):
             return [claiming.taken(each, terms) for each in found]
-        return self._held(name, terms.claim, terms.now)
+        held = self._held(name, terms.claim, terms.now)
+        if held and name + held[0].id != found[0]["_id"]:
+            # Somebody else took the first one, which was to be the head.
+            with suppress(DuplicateKeyError):
+                self._messages.update_one(
+                    *claiming.heading(name, held[0].id, terms.claim)
+                )
+        return held
 
     def _twin(self, name: str, terms: Terms) -> list[Message]:
         """Return what a claim holds that somebody else is making, or has made."""
