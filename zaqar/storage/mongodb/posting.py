@@ -4,11 +4,10 @@
 The reservation is noted in the queue's document, so readers stop before it. When it is
 released, all its messages become visible at once, and count.
 
-Only the inserted messages wait until a majority has them; that makes all that was
-written before durable, too. The release does not wait: if it is lost with its server,
-the messages are all there, and whoever finds the reservation too old releases it. If
-some of the messages are not there, their writer has died, nobody was told that they
-are stored, and they are dropped.
+Reservation and messages wait until a majority has them. The release does not wait: if
+it is lost with its server, the messages are all there, and whoever finds the
+reservation too old releases it. If some of the messages are not there, their writer has
+died, nobody was told that they are stored, and they are dropped.
 """
 
 import time
@@ -118,7 +117,8 @@ class Posting:
         if revision is not None:
             wanted["revision"] = revision
         while True:
-            queue = self._soon.find_one_and_update(
+            # Were it lost with its server, messages would be seen one by one.
+            queue = (self._soon if self._relaxed else self._surely).find_one_and_update(
                 wanted,
                 self._reservation(count, now),
                 projection={"last": 1, "posting": {"$slice": 1}},
