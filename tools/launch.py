@@ -174,8 +174,8 @@ def render(options: Options) -> str:
 
 
 class Weight(NamedTuple):
-    """What a process weighs: its threads, its open files, and the memory that is its
-    own alone, in KiB."""
+    """What a process weighs: its threads, its open files, and the memory that it has,
+    in KiB."""
 
     threads: int
     files: int
@@ -186,9 +186,9 @@ def weigh(pid: int) -> Weight:
     """Weigh a process. Raises OSError if it is gone."""
     threads = len(os.listdir(f"/proc/{pid}/task"))
     files = len(os.listdir(f"/proc/{pid}/fd"))
-    # NOTE: its share of what others use too (Pss) grows when one of these ends.
-    own = ("Private_Clean", "Private_Dirty")
-    return Weight(threads, files, sum(memory(pid)[name] for name in own))
+    # NOTE: not its share (Pss), for that rises when others end, and when the collector
+    # of garbage has touched what was shared since the fork.
+    return Weight(threads, files, memory(pid)["Rss"])
 
 
 def memory(pid: int) -> dict[str, int]:

@@ -60,12 +60,18 @@ def serving(folder: Path, redis: RedisServer, engine: str) -> Iterator[Server]:
     server = Server(folder, options)
     try:
         server.wait_until_ready("/healthz")
-        wait_until(lambda: len(workers(server)) == 2)
+        wait_until(lambda: len(workers(server)) == 2 and answers_all(server))
         yield server
         server.stop()
     finally:
         if server.process.poll() is None:
             server.kill()
+
+
+def answers_all(server: Server) -> bool:
+    """Say whether many connections in a row are served: as a worker joins the others,
+    some may be cut."""
+    return all(server.answers("/healthz") for _ in range(20))
 
 
 def options_of(redis: RedisServer) -> dict[str, dict[str, object]]:
