@@ -174,7 +174,7 @@ class MongoSet:
 
     def cut(self, count: int) -> None:
         if count:
-            self._set.step_down(seconds=3)
+            self._set.step_down(seconds=6)
             self._set.wait_until_whole()
 
     def uncut(self) -> int:
