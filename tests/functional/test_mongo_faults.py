@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Facts of a service whose MongoDB is killed, hangs, cuts it off, or changes its primary.
+"""Facts of a service whose MongoDB is killed, hangs, cuts it off, or steps down.
 
 The short version of what tools/faults does in many rounds.
 """
