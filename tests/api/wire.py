@@ -12,7 +12,7 @@ import socket
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 Address = tuple[str, int]
@@ -77,20 +77,40 @@ class Answer:
 
 
 class Api:
-    """A client of one project; `as_client` gives another client of the project."""
+    """A client of one project; `as_client` gives another client of the project.
+
+    `version` is the prefix of the paths that it makes itself.
+    """
 
     def __init__(
-        self, address: Address, *, project: str | None = None, client: str = CLIENT
+        self,
+        address: Address,
+        *,
+        project: str | None = None,
+        client: str = CLIENT,
+        version: str = "/v2",
     ) -> None:
         self.address = address
         self.project = project or uuid.uuid4().hex
         self.client = client
+        self.version = version
 
-    def as_client(self, client: str = OTHER_CLIENT) -> "Api":
-        return type(self)(self.address, project=self.project, client=client)
+    def as_client(self, client: str = OTHER_CLIENT) -> Self:
+        return self._other(client=client)
 
-    def as_project(self, project: str | None = None) -> "Api":
-        return type(self)(self.address, project=project, client=self.client)
+    def as_project(self, project: str | None = None) -> Self:
+        return self._other(project=project)
+
+    def in_version(self, version: str) -> Self:
+        return self._other(version=version)
+
+    def _other(self, **changes: str | None) -> Self:
+        same = {
+            "project": self.project,
+            "client": self.client,
+            "version": self.version,
+        }
+        return type(self)(self.address, **{**same, **changes})  # type: ignore[arg-type]
 
     def request(
         self,
@@ -158,34 +178,36 @@ class Api:
     # What tests arrange again and again --------------------------------------------
 
     def create(self, queue: str, **metadata: Any) -> None:
-        answer = self.put(f"/v2/queues/{queue}", metadata)
+        answer = self.put(f"{self.version}/queues/{queue}", metadata)
         assert answer.status == 201, answer
 
     def send(self, queue: str, *bodies: Any, **more: Any) -> list[str]:
         """Post messages with these bodies and return their ids."""
         answer = self.post(
-            f"/v2/queues/{queue}/messages",
+            f"{self.version}/queues/{queue}/messages",
             {"messages": [{"body": body, **more} for body in bodies]},
         )
         assert answer.status == 201, answer
         return answer.ids
 
     def claim(self, queue: str, limit: int = 20, **claim: Any) -> Answer:
-        return self.post(f"/v2/queues/{queue}/claims", claim, limit=limit)
+        return self.post(f"{self.version}/queues/{queue}/claims", claim, limit=limit)
 
     def listing(self, queue: str, **query: Any) -> Answer:
         """List messages, those that this client posted included."""
-        return self.get(f"/v2/queues/{queue}/messages", **{"echo": "true", **query})
+        return self.get(
+            f"{self.version}/queues/{queue}/messages", **{"echo": "true", **query}
+        )
 
     def stats(self, queue: str) -> dict[str, Any]:
-        answer = self.get(f"/v2/queues/{queue}/stats")
+        answer = self.get(f"{self.version}/queues/{queue}/stats")
         assert answer.status == 200, answer
         stats: dict[str, Any] = answer.json["messages"]
         return stats
 
     def queues(self) -> list[str]:
         """Return the names of the project's queues (of the first page)."""
-        answer = self.get("/v2/queues", limit=20)
+        answer = self.get(f"{self.version}/queues", limit=20)
         assert answer.status == 200, answer
         return [queue["name"] for queue in answer.json["queues"]]
 

@@ -38,7 +38,8 @@ def post(
     """Store the messages, all or none, and return their ids in the order posted.
 
     `size` is the length of the request in bytes. Without settings, the defaults of the
-    service hold, whatever the queue says. An absent queue is created.
+    service hold, whatever the queue says, and nothing is delayed. An absent queue is
+    created.
     Raises InvalidRequest, InvalidBody.
     """
     key = QueueKey(ctx.project, name)
@@ -46,7 +47,7 @@ def post(
         raise InvalidRequest("messages must hold at least one message.")
 
     def step(queue: KnownQueue) -> list[str]:
-        settings = (queue if with_settings else service.queues.absent).settings
+        settings = queue.settings if with_settings else _plain(service)
         limits.check_size("The body", size, settings.max_post_size)
         messages = [_message(service, draft, settings) for draft in drafts]
         if queue.revision is None:
@@ -64,6 +65,11 @@ def post(
         return [message.id for message in messages]
 
     return service.queues.attempt(key, step)
+
+
+def _plain(service: Service) -> QueueSettings:
+    """Return the settings of a post that asks nothing of its queue."""
+    return msgspec.structs.replace(service.queues.absent.settings, message_delay=0)
 
 
 def _message(service: Service, draft: Draft, settings: QueueSettings) -> NewMessage:
