@@ -401,7 +401,8 @@ def test_late_count_teaches_nothing(
     store._counting.finish(*late[0])
 
     count_all(other)
-    assert counted(other) == (4, 0)
+    claim(other)
+    assert counted(other) == (4, 4)
     assert_stats_match_listing(other, now=T0)
 
 
@@ -764,3 +765,75 @@ def test_what_is_settled_is_what_is_still_due(
     assert (seen.total, seen.claimed) == expected[race]
     count_all(store)
     assert_stats_match_listing(other, now=T0 + 61)
+
+
+# Too much for one call
+
+
+def until_done(work: Callable[[], object]) -> int:
+    """Repeat what is refused; return how often it was."""
+    for refused in range(10):
+        try:
+            work()
+        except StorageUnavailable:
+            continue
+        return refused
+    raise AssertionError("It is never done.")
+
+
+@pytest.fixture
+def hasty(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A deep queue, of which a call does no more than one step."""
+    monkeypatch.setattr("zaqar.storage.mongodb.store.LONG", -1.0)
+    return post(store, 3500, ttl=60)
+
+
+def test_purge_of_a_deep_queue_goes_on_where_it_stopped(
+    store: MongoStore, hasty: list[str]
+) -> None:
+    refused = until_done(
+        lambda: store.purge_queue(KEY, messages=True, subscriptions=True, now=T0)
+    )
+
+    assert refused == 3
+    assert counted(store) == (0, 0)
+
+
+def test_backlog_of_what_has_expired_is_collected_by_several_calls(
+    store: MongoStore, hasty: list[str]
+) -> None:
+    new = post(store, 2)
+
+    refused = until_done(lambda: store.list_messages(KEY, limit=1, now=T0 + 60))
+
+    assert refused == 4
+    assert listed(store, now=T0 + 60) == new
+    assert counted(store, now=T0 + 60) == (2, 0)
+
+
+def test_backlog_of_claims_that_ended_is_collected_by_several_calls(
+    store: MongoStore, hasty: list[str]
+) -> None:
+    claim(store, limit=3500, ttl=30)
+
+    refused = until_done(lambda: store.queue_stats(KEY, now=T0 + 30))
+
+    assert refused == 4
+    assert counted(store, now=T0 + 30) == (3500, 0)
+    assert ready(store, now=T0 + 30) == hasty
+
+
+def test_deep_queue_that_is_deleted_is_gone_at_once(
+    store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zaqar.storage.mongodb.queues.AT_ONCE", 1)
+    post(store, 2500)
+
+    store.delete_queue(KEY)
+
+    assert stored(store) == 1500
+    new = post(other, 2)
+    assert listed(other) == new
+    assert counted(other) == (2, 0)
+    store.sweep(now=T0)
+    assert stored(other) == 2

@@ -6,9 +6,12 @@ sweep. Each change is made by one write that also checks that it is still due: s
 callers may settle at once, and each thing is collected by one of them.
 """
 
+import time
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
+from zaqar.errors import StorageUnavailable
 from zaqar.storage.mongodb.counting import GOES, ONE, noted
 from zaqar.storage.mongodb.documents import (
     CLAIM_FIELDS,
@@ -57,9 +60,13 @@ class Settling:
         self._messages = database.messages
         self._move = move
 
-    def settle(self, name: str, now: float) -> int:
-        """Do what is due; return how many messages and claims were collected."""
-        collected = 0
+    def settle(self, name: str, now: float, seconds: float = inf) -> int:
+        """Do what is due; return how many messages and claims were collected.
+
+        Raises StorageUnavailable if so many seconds are not enough; whoever comes next
+        goes on.
+        """
+        collected, begun = 0, time.monotonic()
         while True:
             found = list(
                 self._messages.find(
@@ -73,6 +80,8 @@ class Settling:
             if not found:
                 return collected
             collected += self._settle(name, found, now)
+            if time.monotonic() - begun > seconds:
+                raise StorageUnavailable("Too much has ended at once; it is collected.")
 
     def _settle(self, name: str, found: list[Document], now: float) -> int:
         ended: list[str] = []

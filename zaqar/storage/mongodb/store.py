@@ -85,6 +85,9 @@ SKIPPING = 100
 # Seconds for which a claim that is made twice at once waits for its twin.
 TWINS = 1.0
 TURNS = 64
+# Seconds for which a call does what must be done first, or does in steps. If that is
+# not enough, it is refused, and the next one goes on.
+LONG = 4.0
 
 
 def step(
@@ -220,6 +223,7 @@ class MongoStore:
         if view is None:
             return
         free = {"queue": name, "state": {"$in": [FREE, DELAYED]}}
+        begun = time.monotonic()
         # A post that is still on its way comes after this.
         last = min(view.queue["last"], view.horizon - 1)
         while True:
@@ -240,6 +244,8 @@ class MongoStore:
                 self._counting.count(name)
             if len(numbers) < CHUNK:
                 return
+            if time.monotonic() - begun > LONG:
+                raise StorageUnavailable("Too much is to be purged; again goes on.")
 
     # Messages -------------------------------------------------------------------------
 
@@ -572,7 +578,7 @@ class MongoStore:
             if view is None:
                 return None
             if view.is_due:
-                self._settling.settle(name, now)
+                self._settling.settle(name, now, LONG)
             elif view.is_dead:
                 self._posting.bury(name, view)
             else:
