@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks answers against the OpenAPI document.
+"""Checks answers against the OpenAPI documents, one of each version.
 
-Knows how an operation and a response are found in the document; the facts themselves
-stand there.
+Knows how an operation and a response are found in a document; the facts themselves
+stand there, but for one: no answer leads from one version to the other.
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from jsonschema import Draft202012Validator
 
 from tests.api.wire import Answer, Api
 
-DOCUMENT = Path(__file__).parents[2] / "doc/source/api/openapi.yaml"
+FOLDER = Path(__file__).parents[2] / "doc/source/api"
+MAIN = "openapi.yaml"
+FILES = (MAIN, "openapi-v1.1.yaml")
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 
 
@@ -29,10 +32,37 @@ class CheckedApi(Api):
         return answer
 
 
+# Where clients may have written anything.
+OPAQUE = ("body", "metadata")
+
+
+def load(name: str) -> dict[str, Any]:
+    """Return a document; what it takes from the main one reads as its own."""
+    text = (FOLDER / name).read_text().replace(f"{MAIN}#/", "#/")
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    return loaded
+
+
 @cache
 def document() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text())
-    return loaded
+    """Return the documents as one: their paths, and their components."""
+    whole = load(MAIN)
+    for name in FILES[1:]:
+        other = load(name)
+        add(whole["paths"], other["paths"])
+        for kind, named in other["components"].items():
+            add(whole["components"][kind], named)
+    return whole
+
+
+def add(whole: dict[str, Any], part: dict[str, Any]) -> None:
+    assert not whole.keys() & part.keys(), "One name stands in two documents."
+    whole.update(part)
+
+
+def item(name: str) -> dict[str, Any]:
+    """Return what stands below a path: its operations and their parameters."""
+    return resolved(document()["paths"][name])
 
 
 @cache
@@ -52,7 +82,7 @@ def template(path: str) -> str | None:
 
 def operation(method: str, path: str) -> dict[str, Any] | None:
     name = template(path)
-    return document()["paths"][name].get(method.lower()) if name else None
+    return item(name).get(method.lower()) if name else None
 
 
 def check(method: str, path: str, answer: Answer) -> None:
@@ -70,6 +100,7 @@ def check(method: str, path: str, answer: Answer) -> None:
         value = answer.headers.get(name)
         assert value is not None, f"{name} is missing in {where}"
         validate(resolved(header)["schema"], value, where)
+    check_version(path, answer, where)
     content = response.get("content")
     if method == "HEAD" or not content:
         if template(path) not in ("/healthz", "/readyz"):
@@ -80,6 +111,32 @@ def check(method: str, path: str, answer: Answer) -> None:
         return
     assert kind in content, f"{kind} is not documented in {where}"
     validate(content[kind]["schema"], answer.json, where)
+
+
+def check_version(path: str, answer: Answer, where: str) -> None:
+    """Fail if the answer leads to another version than the one that was asked."""
+    asked = re.match(r"/v[0-9.]+", path)
+    if asked is None or answer.status >= 400:
+        return
+    found = [answer.headers["Location"]] if "Location" in answer.headers else []
+    if answer.body and not (template(path) or "").endswith("/{queue_name}"):
+        found += own_paths(answer.json)
+    for own in found:
+        assert own.startswith(f"{asked[0]}/"), f"{own} in {where}"
+
+
+def own_paths(node: Any, key: str = "") -> Iterator[str]:
+    """Yield the paths in a part of an answer, but not those that clients wrote."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            # The entry of a version has the place of the mount in front.
+            if name not in (*OPAQUE, "version"):
+                yield from own_paths(value, name)
+    elif isinstance(node, list):
+        for value in node:
+            yield from own_paths(value, key)
+    elif key in ("href", "href-template", "resources"):
+        yield node
 
 
 def is_routed(answer: Answer) -> bool:
@@ -99,7 +156,7 @@ def resolved(node: dict[str, Any]) -> dict[str, Any]:
     while "$ref" in node:
         target: Any = document()
         for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
+            target = target[part.replace("~1", "/")]
         node = target
     return node
 

@@ -1,22 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The OpenAPI document tells the truth about routes and methods.
+"""The OpenAPI documents tell the truth about routes and methods.
 
 That answers conform is checked with every request of the `api` fixture.
 """
 
+from http.client import HTTPMessage
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.api.conformance import METHODS, document, operation, template, validator
-from tests.api.wire import Api
+from tests.api.conformance import (
+    FILES,
+    METHODS,
+    check_version,
+    document,
+    item,
+    load,
+    operation,
+    resolved,
+    template,
+    validator,
+)
+from tests.api.wire import Answer, Api
 
 PATHS = sorted(document()["paths"])
 
 
 def documented(path: str) -> set[str]:
-    return {name.upper() for name in document()["paths"][path] if name in METHODS}
+    return {name.upper() for name in item(path) if name in METHODS}
 
 
 def example(path: str) -> str:
@@ -35,12 +47,13 @@ def test_options_allow_exactly_the_methods_of_the_document(api: Api, path: str) 
     assert allowed - free == documented(path)
 
 
+@pytest.mark.parametrize("home", ["/v1.1/", "/v2/"])
 def test_each_route_of_the_home_document_is_documented_unless_it_waits(
-    api: Api,
+    api: Api, home: str
 ) -> None:
     waiting = ("share", "subscription", "pool", "flavor")
 
-    for name, resource in api.get("/v2/").json["resources"].items():
+    for name, resource in api.get(home).json["resources"].items():
         if any(word in name for word in waiting):
             continue
         path = resource.get("href") or resource["href-template"]
@@ -51,11 +64,11 @@ def test_each_route_of_the_home_document_is_documented_unless_it_waits(
             assert operation(method, path), (method, path)
 
 
-def test_operation_ids_are_unique() -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_operation_ids_are_unique(name: str) -> None:
+    items = [resolved(path) for path in load(name)["paths"].values()]
     names = [
-        item[method]["operationId"]
-        for item in document()["paths"].values()
-        for method in METHODS & set(item)
+        path[method]["operationId"] for path in items for method in METHODS & set(path)
     ]
 
     assert len(names) == len(set(names))
@@ -67,3 +80,25 @@ def test_each_schema_is_a_json_schema(name: str) -> None:
 
     Draft202012Validator.check_schema(document()["components"]["schemas"][name])
     list(validator(schema).iter_errors({}))
+
+
+@pytest.mark.parametrize(
+    ("document", "leads_astray"),
+    [
+        ('{"messages": [{"href": "/v2/queues/q", "body": 1}]}', True),
+        ('{"resources": ["/v2/queues/q/messages/m"]}', True),
+        ('{"resources": {"rel/q": {"href-template": "/v2/queues"}}}', True),
+        ('{"messages": [{"href": "/v1.1/q", "body": {"href": "/v2/"}}]}', False),
+        ('{"queues": [{"href": "/v1.1/q", "metadata": {"href": "/"}}]}', False),
+    ],
+)
+def test_path_of_another_version_is_seen(document: str, leads_astray: bool) -> None:
+    answer = Answer(200, HTTPMessage(), document.encode())
+
+    try:
+        check_version("/v1.1/queues/q/messages", answer, "")
+        seen = False
+    except AssertionError:
+        seen = True
+
+    assert seen == leads_astray
