@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One project can neither see nor change what is another's, on any route.
+
+The requests are taken from the table of routes. The stranger knows all names and ids
+of the owner and goes by the owner's client id; it must be answered as if it had made
+them up. A route without an entry in `REQUESTS` fails.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from falcon.routing import map_http_methods
+
+from tests.api.wire import PATCH_TYPE, Answer, Api
+from tests.servers import Server
+from tests.stores import on_each_store
+from zaqar import conf
+from zaqar.policy import Policy
+from zaqar.service import Service
+from zaqar.storage.sqlite.store import SqliteStore
+from zaqar.transport.wsgi.build import routes
+
+SECRET = "nobody else's"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent to a route; names in braces stand for what the owner has."""
+
+    document: Any = None
+    query: str = ""
+    headers: dict[str, str | None] = field(default_factory=dict)
+
+
+NEW_MESSAGE = {"messages": [{"body": "mine"}]}
+CLAIM = {"ttl": 600, "grace": 600}
+PATCH = [{"op": "add", "path": "/metadata/a", "value": "mine"}]
+
+# For each method and route below the prefix of the version: what may be asked there.
+REQUESTS: dict[tuple[str, str], list[Request]] = {
+    ("GET", "/queues"): [Request(), Request(query="detailed=true&limit=20")],
+    ("GET", "/queues/{queue_name}"): [Request()],
+    ("HEAD", "/queues/{queue_name}"): [Request()],
+    ("PUT", "/queues/{queue_name}"): [Request({"a": "mine"})],
+    ("PATCH", "/queues/{queue_name}"): [
+        Request(PATCH, headers={"Content-Type": PATCH_TYPE})
+    ],
+    ("DELETE", "/queues/{queue_name}"): [Request()],
+    ("GET", "/queues/{queue_name}/stats"): [Request()],
+    ("POST", "/queues/{queue_name}/purge"): [Request()],
+    ("POST", "/queues/{queue_name}/messages"): [Request(NEW_MESSAGE)],
+    ("GET", "/queues/{queue_name}/messages"): [
+        Request(query="echo=true"),
+        Request(query="echo=true&include_claimed=true&include_delayed=true"),
+        Request(query="echo=true&include_claimed=true&marker={other_id}"),
+        Request(query="ids={message_id},{other_id}"),
+    ],
+    ("DELETE", "/queues/{queue_name}/messages"): [
+        Request(query="ids={message_id},{other_id}"),
+        Request(query="ids={message_id}&claim_ids={claim_id}"),
+        Request(query="pop=20"),
+    ],
+    ("GET", "/queues/{queue_name}/messages/{message_id}"): [Request()],
+    ("DELETE", "/queues/{queue_name}/messages/{message_id}"): [
+        Request(query="claim_id={claim_id}")
+    ],
+    ("POST", "/queues/{queue_name}/claims"): [Request(CLAIM)],
+    ("GET", "/queues/{queue_name}/claims/{claim_id}"): [Request()],
+    ("PATCH", "/queues/{queue_name}/claims/{claim_id}"): [Request(CLAIM)],
+    ("DELETE", "/queues/{queue_name}/claims/{claim_id}"): [Request()],
+}
+# Routes on which nothing of a project is to be had.
+OF_NO_PROJECT = {"health"}
+
+
+Route = tuple[str, str, str]
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Route]:
+    """Version, method and path of all that a project can ask for."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = tmp_path / "zaqar.conf"
+    config.write_text("[DEFAULT]\nadmin_mode = true\n")
+    settings = conf.load(["--config-file", str(config)])
+    store = SqliteStore(str(tmp_path / "table.db"))
+    service = Service(settings, store, Policy(settings.config))
+    try:
+        return [
+            (f"/{version}", method, f"/{path}")
+            for route in routes(service)
+            if not route.anonymous
+            for _, version, path in [route.path.split("/", 2)]
+            if path not in OF_NO_PROJECT
+            for method in map_http_methods(route.resource)
+        ]
+    finally:
+        service.close()
+
+
+def test_each_route_says_what_a_stranger_may_try(table: list[Route]) -> None:
+    assert {(method, path) for _, method, path in table} == set(REQUESTS)
+    assert {version for version, _, _ in table} == {"/v1.1", "/v2"}
+
+
+class Owner:
+    """A project with a queue of three messages, of which one is claimed."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        api.create("q", a=SECRET)
+        ids = api.send("q", f"{SECRET} 1", f"{SECRET} 2", f"{SECRET} 3")
+        self.names = {
+            "queue_name": "q",
+            "message_id": ids[0],
+            "other_id": ids[1],
+            "claim_id": api.claim("q", 1).claim,
+        }
+
+    def holdings(self) -> list[Any]:
+        """Return all that the project has, without ages."""
+        claim = self.api.get(f"/v2/queues/q/claims/{self.names['claim_id']}").json
+        every = {"include_claimed": "true", "include_delayed": "true"}
+        listed = self.api.listing("q", limit=20, **every).json.get("messages")
+        return [
+            self.api.get("/v2/queues", detailed="true").json["queues"],
+            [(m["href"], m["ttl"], m["body"]) for m in listed],
+            (claim.get("ttl"), len(claim.get("messages", []))),
+            {k: v for k, v in self.api.stats("q").items() if isinstance(v, int)},
+        ]
+
+    def is_shown_in(self, answer: Answer) -> bool:
+        """Say whether an answer has anything of the project.
+
+        An error may repeat the names that were sent.
+        """
+        names = [] if answer.status >= 400 else [*self.names.values()][1:]
+        return any(word in answer.body.decode() for word in (SECRET, *names))
+
+
+def send(api: Api, route: Route, request: Request, names: dict[str, str]) -> Answer:
+    version, method, path = route
+    query = f"?{request.query}" if request.query else ""
+    return api.request(
+        method,
+        version + (path + query).format_map(names),
+        request.document,
+        headers=request.headers,
+    )
+
+
+def outcome(answer: Answer) -> tuple[int, str]:
+    """Return what tells a thing that exists from one that does not."""
+    is_error = answer.status >= 400 and answer.body
+    return answer.status, answer.title if is_error else ""
+
+
+@on_each_store
+@pytest.mark.parametrize("version", ["/v1.1", "/v2"])
+def test_stranger_finds_nothing_and_changes_nothing(
+    server: Server, table: list[Route], version: str
+) -> None:
+    owner = Owner(Api(server.address))
+    before = owner.holdings()
+    made_up = {name: f"no-{name}" for name in owner.names}
+
+    for route in table:
+        for request in REQUESTS[route[1:]] if route[0] == version else ():
+            stranger, namesake = owner.api.as_project(), owner.api.as_project()
+            namesake.create("q")
+            namesake.send("q", "mine")
+
+            answers = [
+                send(each, route, request, owner.names) for each in (stranger, namesake)
+            ]
+            nothing = send(owner.api.as_project(), route, request, made_up)
+
+            assert outcome(answers[0]) == outcome(nothing), (route, request)
+            for answer in answers:
+                assert not owner.is_shown_in(answer), (route, request, answer)
+            assert owner.holdings() == before, (route, request)
+
+
+@pytest.mark.parametrize("version", ["/v1.1", "/v2"])
+def test_what_the_stranger_tries_does_something_for_the_owner(
+    server: Server, table: list[Route], version: str
+) -> None:
+    """Otherwise the test above would prove nothing."""
+    for route in table:
+        for request in REQUESTS[route[1:]] if route[0] == version else ():
+            owner = Owner(Api(server.address))
+            before = owner.holdings()
+
+            answer = send(owner.api, route, request, owner.names)
+            nothing = send(owner.api.as_project(), route, request, owner.names)
+
+            assert answer.status < 300, (route, request, answer)
+            assert (answer.status, answer.body) != (
+                nothing.status,
+                nothing.body,
+            ) or owner.holdings() != before, (route, request, answer)
