@@ -35,6 +35,13 @@ NAMED = (
     ("PATCH", "/v2/queues/q/claims/c"),
     ("DELETE", "/v2/queues/q/claims/c"),
 )
+# What v1.1 has too.
+NAMED += tuple(
+    (method, path.replace("/v2", "/v1.1"))
+    for method, path in NAMED
+    if method not in ("HEAD", "PATCH") or "/claims/" in path
+    if not path.endswith("/purge")
+)
 HEADER_FAILURES = [
     ({"Client-ID": None}, "Missing header value"),
     ({"Client-ID": ""}, "Wrong UUID value"),
