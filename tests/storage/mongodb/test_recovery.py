@@ -717,6 +717,39 @@ def test_claim_returns_what_it_won(
     assert_stats_match_listing(other, now=T0 + 60)
 
 
+def test_message_that_is_claimed_meanwhile_is_not_claimed_too_often(
+    store: MongoStore, other: MongoStore, overtaken: Any
+) -> None:
+    ids = post(store, 3)
+
+    def claim_once() -> None:
+        claim_id, _ = claim(other, limit=1, dead_letter=RULE)
+        other.release_claim(KEY, claim_id, now=T0)
+
+    overtaken(claim_once)
+
+    _, held = claim(store, dead_letter=RULE)
+
+    assert ids_of(held) == ids[1:]
+    assert [message.claim_count for message in held] == [1, 1]
+    assert claim(store, dead_letter=RULE)[1] == []
+    assert [
+        message.origin_claims for message in other.pop_messages(DEAD, 9, now=T0)
+    ] == [1]
+
+
+def test_claim_that_is_made_twice_at_once_answers_the_same(
+    store: MongoStore, other: MongoStore, overtaken: Any
+) -> None:
+    ids = post(store, 9)
+    overtaken(lambda: claim(other, id="same", limit=3))
+
+    _, held = claim(store, id="same", limit=3)
+
+    assert ids_of(held) == ids[:3]
+    assert counted(other) == (9, 3)
+
+
 RACES: dict[str, Callable[[MongoStore, str, list[str]], object]] = {
     "release": lambda other, claim_id, ids: other.release_claim(
         KEY, claim_id, now=T0 + 59

@@ -6,6 +6,7 @@ itself when it holds none.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 from pymongo import UpdateMany, UpdateOne
@@ -59,7 +60,7 @@ def taking(
 
     The first one carries the head: it fails if the claim exists.
     """
-    groups: dict[tuple[bool, bool], list[str]] = {}
+    groups: dict[Kind, list[str]] = {}
     first, *others = documents
     for each in others:
         groups.setdefault(_kind(each, terms), []).append(each["_id"])
@@ -73,25 +74,39 @@ def taking(
     return updates
 
 
-def _kind(document: Document, terms: Terms) -> tuple[bool, bool]:
-    """Return what decides the update of a message: its end, and whether a count may
-    change what is known of it."""
-    is_fresh = not ("counted" in document or "uncounted" in document)
-    return document["expires"] < terms.until, is_fresh
+class Kind(NamedTuple):
+    """What decides the update of a message."""
+
+    # It would end before its claim.
+    is_short: bool
+    # No count can change what is known of it.
+    is_fresh: bool
+    # How often it was claimed, if that is counted.
+    claims: int | None
 
 
-def _free(name: str, ids: str | Document, kind: tuple[bool, bool]) -> Document:
+def _kind(document: Document, terms: Terms) -> Kind:
+    return Kind(
+        document["expires"] < terms.until,
+        not ("counted" in document or "uncounted" in document),
+        document.get("claims", 0) if terms.counts else None,
+    )
+
+
+def _free(name: str, ids: str | Document, kind: Kind) -> Document:
+    """Return the filter of what is free still, or again but as it was."""
     free: Document = {"queue": name, "_id": ids, "state": {"$lt": CLAIMED}}
-    _, is_fresh = kind
-    return free | {"counted": {"$exists": False}} if is_fresh else free
+    if kind.is_fresh:
+        free["counted"] = {"$exists": False}
+    if kind.claims is not None:
+        # Else one that was claimed meanwhile would be claimed too often.
+        free["claims"] = kind.claims or {"$in": [None, 0]}
+    return free
 
 
-def _update(
-    kind: tuple[bool, bool], terms: Terms, more: Document
-) -> Document | Pipeline:
-    is_short, is_fresh = kind
-    fields = terms.fields | more | (terms.longer if is_short else {})
-    if is_fresh:
+def _update(kind: Kind, terms: Terms, more: Document) -> Document | Pipeline:
+    fields = terms.fields | more | (terms.longer if kind.is_short else {})
+    if kind.is_fresh:
         # PERF: the server need not compute what is known.
         update: Document = {"$set": fields | {"uncounted": note(ONE, HELD)}}
         return update | {"$inc": {"claims": 1}} if terms.counts else update
@@ -111,7 +126,7 @@ def heading(name: str, id: str, claim: str) -> tuple[Document, Document]:
 
 def taken(document: Document, terms: Terms) -> Message:
     """Return a message as `taking` has stored it."""
-    is_short, _ = _kind(document, terms)
+    is_short = _kind(document, terms).is_short
     fields = terms.fields | (terms.longer if is_short else {})
     if terms.counts:
         fields["claims"] = document.get("claims", 0) + 1

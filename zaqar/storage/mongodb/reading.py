@@ -23,7 +23,6 @@ BY_ID = "_id_"
 ENDLESS = 2**62
 # More than a page ever has: what does not fit into one answer is another trip.
 BATCH = 10_000
-SIGNS = ("is_due", "is_held")
 
 HEAD = {
     "name": 1,
@@ -110,19 +109,23 @@ class Reading:
         stages: list[Stage] = []
         if due is not None:
             stages.append(_sign("is_due", {"queue": name, "due": {"$lte": due}}))
+        stages += parts
         if claim is not None:
+            # Behind the messages: who makes the same claim now has taken some of them
+            # before they were read, and then this tells, or meets us at the first one.
             stages.append(_sign("is_held", {"queue": name, "claim": claim}))
         live = {"$match": {"_id": name, "live": True}}
         found = list(
             self._queues.aggregate(
-                [live, {"$project": _head()}, *stages, *parts], batchSize=BATCH
+                [live, {"$project": _head()}, *stages], batchSize=BATCH
             )
         )
         if not found or "revision" not in found[0]:
             return None
         queue, *rest = found
-        signs = {sign for each in rest[:2] for sign in SIGNS if sign in each}
-        return View(queue, rest[len(signs) :], "is_due" in signs, "is_held" in signs)
+        is_due = bool(rest) and "is_due" in rest[0]
+        is_held = bool(rest) and "is_held" in rest[-1]
+        return View(queue, rest[is_due : len(rest) - is_held], is_due, is_held)
 
     def names_due(self, now: float) -> list[str]:
         """Return the queues in which something is due."""

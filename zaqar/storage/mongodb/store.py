@@ -470,6 +470,9 @@ class MongoStore:
         if done.modified_count == len(found):
             return [claiming.taken(each, terms) for each in found]
         held = self._held(name, terms.claim, terms.now)
+        if len(held) != done.modified_count:
+            # Somebody makes the same claim.
+            return self._twin(name, terms)
         if held and name + held[0].id != found[0]["_id"]:
             # Somebody else took the first one, which was to be the head.
             with suppress(DuplicateKeyError):
