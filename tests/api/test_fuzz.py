@@ -21,7 +21,7 @@ from tests.api.conformance import METHODS, CheckedApi, document, item
 from tests.api.wire import PATCH_TYPE, Answer, quoted
 from tests.servers import Server
 
-SEQUENCES = 80
+SEQUENCES = 100
 LENGTH = 12
 
 QUEUES = ["q", "a.b", "A_-0"]
@@ -288,11 +288,14 @@ def test_nothing_that_is_sent_breaks_the_service(server: Server) -> None:
 
     total = outcomes.total()
     assert total >= SEQUENCES * LENGTH
-    for version in ("v1.1", "v2"):
-        sent = sum(n for (of, _), n in outcomes.items() if of == version)
-        assert sent > 0.3 * total, outcomes
-        assert outcomes[version, "store"] > FAR_ENOUGH * sent, outcomes
-        assert outcomes[version, "400"] > 0.05 * sent, outcomes
+    reached = {
+        kind: {version: outcomes[version, kind] for version in ("v1.1", "v2")}
+        for kind in ("store", "400")
+    }
+    assert sum(reached["store"].values()) > FAR_ENOUGH * total, outcomes
+    assert sum(reached["400"].values()) > 0.05 * total, outcomes
+    assert min(reached["store"].values()) > 0.08 * total, outcomes
+    assert min(reached["400"].values()) > 0.01 * total, outcomes
 
 
 def test_every_documented_operation_is_fuzzed_but_for_the_constant_ones() -> None:
