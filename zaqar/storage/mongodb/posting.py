@@ -106,7 +106,9 @@ class Posting:
         except Exception:
             self._give_up(name, first)
             raise
-        if not self._relaxed:
+        if self._relaxed:
+            self._counting.changed(name, inserted)
+        else:
             self._release(name, first, documents, inserted)
 
     # Reserve --------------------------------------------------------------------------
