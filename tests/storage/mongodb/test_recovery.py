@@ -26,7 +26,7 @@ from tests.contract.arrange import (
 from tests.contract.concurrency import together
 from zaqar.errors import ClaimNotFound, QueueNotFound, StorageUnavailable
 from zaqar.model import DeadLetter, NewMessage, QueueKey
-from zaqar.storage.mongodb import counting, letters, posting, reading
+from zaqar.storage.mongodb import counting, letters, posting, reading, statistics
 from zaqar.storage.mongodb.counting import Counting
 from zaqar.storage.mongodb.documents import Document, name_of
 from zaqar.storage.mongodb.letters import Letters
@@ -382,6 +382,31 @@ def test_interrupted_count_is_finished_by_the_next_count(
 
     assert counted(other) == (18, 9)
     assert_stats_match_listing(other, now=T0)
+
+
+@pytest.mark.usefixtures("forgiven")
+def test_numbers_are_right_while_a_count_tells_the_messages(
+    store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins to tell before the numbers are read, and is done before their end."""
+    ids = post(store, 12)
+    store.delete_messages(KEY, ids[:6], now=T0)
+    counts: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(store._counting, "finish", lambda *count: counts.append(count))
+        store._counting.count(NAME)
+    parts = statistics.parts
+
+    def while_it_tells(name: str) -> list[Document]:
+        """Let the notes be those that are left, and the last reading come later."""
+        notes, again, *ends = parts(name)
+        monkeypatch.setattr(statistics, "parts", parts)
+        again["$unionWith"]["pipeline"].append({"$unset": "count"})
+        return [notes, again, *ends]
+
+    monkeypatch.setattr(statistics, "parts", while_it_tells)
+
+    assert counted(other) == (6, 0)
 
 
 def test_late_count_teaches_nothing(

@@ -34,6 +34,8 @@ HEAD = {
     "posting": 1,
     "buried": 1,
     "counts": 1,
+    # There while a count tells the messages.
+    "counting": "$count.id",
 }
 
 

@@ -2,8 +2,8 @@
 """The numbers of a queue, read in one trip.
 
 First the queue's document is read, then the notes of messages that it does not know of
-(see counting.py), then its document once more. If nobody counted in between, its sums
-and the notes belong together.
+(see counting.py), then its document once more. If nobody counted in between, or was
+about to tell messages what was counted, its sums and the notes belong together.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +11,16 @@ from collections.abc import Callable, Sequence
 from zaqar.model import Landmark, QueueStats
 from zaqar.storage.mongodb.counting import sums
 from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document
-from zaqar.storage.mongodb.reading import ENDLESS, Stage, View, of_messages
+from zaqar.storage.mongodb.reading import Stage, View, of_messages
 
-AGAIN = {"total": 1, "claimed": 1, "counts": 1, "count": 1, "is_again": {"$literal": 1}}
+AGAIN = {
+    "total": 1,
+    "claimed": 1,
+    "counts": 1,
+    "count": 1,
+    "posting": 1,
+    "is_again": {"$literal": 1},
+}
 
 
 def living(name: str) -> Document:
@@ -78,7 +85,9 @@ class Found:
 
     @property
     def is_of_one_count(self) -> bool:
-        return bool(self._again.get("counts") == self._view.queue["counts"])
+        before = self._view.queue
+        is_quiet = "counting" not in before and "count" not in self._again
+        return is_quiet and bool(self._again.get("counts") == before["counts"])
 
     @property
     def unseen(self) -> list[Document]:
@@ -87,8 +96,13 @@ class Found:
         A message of an earlier life may be left, or of a post that was dropped; and one
         may end before its post does.
         """
-        view = self._view
-        ranges = [(0, view.base), *view.dropped, (view.horizon, ENDLESS)]
+        # What is on its way is known from the later reading: what was released since
+        # the earlier one is in the total.
+        coming = [
+            (each["first"], each["first"] + each["count"] - 1)
+            for each in self._again.get("posting", ())
+        ]
+        ranges = [(0, self._view.base), *self._view.dropped, *coming]
         return [
             {"number": {"$gte": first, "$lte": last}}
             for first, last in ranges

@@ -85,6 +85,8 @@ SKIPPING = 100
 # Seconds for which a claim that is made twice at once waits for its twin.
 TWINS = 1.0
 TURNS = 64
+# So many messages are looked at for dead letters, once one was met.
+LETTERS = 500
 # Seconds for which a call does what must be done first, or does in steps. If that is
 # not enough, it is refused, and the next one goes on.
 LONG = 4.0
@@ -439,9 +441,10 @@ class MongoStore:
         name = name_of(key)
         rule = None if dead_letter and dead_letter.queue == key.name else dead_letter
         terms = Terms(claim, ttl, grace, now, dead_letter is not None)
+        size = limit
         with self._turn(name):
             while True:
-                view = self._view_behind(name, 0, limit, now, claim=claim)
+                view = self._view_behind(name, 0, size, now, claim=claim)
                 if view is None:
                     raise QueueNotFound(key.name)
                 if view.queue["revision"] != revision:
@@ -452,10 +455,12 @@ class MongoStore:
                 dead = [each for each in found if _is_dead(each, rule)]
                 if rule and dead:
                     self._letters.send(name, dead, rule, now)
+                    # Where one is, there are more.
+                    size = max(limit, LETTERS)
                     continue
                 if not found:
                     return []
-                if taken := self._take(name, found, terms):
+                if taken := self._take(name, found[:limit], terms):
                     self._counting.changed(name, len(taken))
                     return taken
 
