@@ -452,7 +452,7 @@ class MongoStore:
                 if view.is_held:
                     return self._twin(name, terms)
                 found = view.visible
-                dead = [each for each in found if _is_dead(each, rule)]
+                dead = _dead_before(found, limit, rule)
                 if rule and dead:
                     self._letters.send(name, dead, rule, now)
                     # Where one is, there are more.
@@ -642,8 +642,20 @@ def _popping(token: str) -> Pipeline:
     return [{"$set": first["$set"] | popped}, *rest]
 
 
-def _is_dead(document: Document, rule: DeadLetter | None) -> bool:
-    return rule is not None and document.get("claims", 0) >= rule.max_claims
+def _dead_before(
+    found: Sequence[Document], limit: int, rule: DeadLetter | None
+) -> list[Document]:
+    """Return the dead letters among messages, as far as a claim of `limit` reaches."""
+    dead: list[Document] = []
+    living = 0
+    for each in found:
+        if living == limit:
+            break
+        if rule is not None and each.get("claims", 0) >= rule.max_claims:
+            dead.append(each)
+        else:
+            living += 1
+    return dead
 
 
 def _held(claim: str | None, now: float) -> Document:
