@@ -23,6 +23,7 @@ SETTINGS = Settings(
     request_log=True,
     trusted_proxies=(),
     admin_mode=False,
+    deprecated_api_versions=("1.1",),
     daemon=False,
     enable_checksum=False,
     message_delete_with_claim_id=False,

@@ -228,7 +228,12 @@ def test_a_clone_that_was_moved_makes_its_environment_anew(prepared: Clone) -> N
 
 def test_what_must_not_be_skipped_is_here() -> None:
     """`ZAQAR_TEST_REQUIRE` names what a machine has to have; others may lack it."""
-    modules = {"sqlite": "sqlite3", "granian": "granian", "redis": "redis"}
+    modules = {
+        "sqlite": "sqlite3",
+        "granian": "granian",
+        "redis": "redis",
+        "mongodb": "pymongo",
+    }
     required = [
         name for name in os.environ.get("ZAQAR_TEST_REQUIRE", "").split(",") if name
     ]
