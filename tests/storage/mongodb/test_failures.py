@@ -6,7 +6,12 @@ import pytest
 
 from zaqar.errors import QueueNotFound, StorageUnavailable
 from zaqar.storage.mongodb import failures
-from zaqar.storage.mongodb.failures import Patience, answering, translate
+from zaqar.storage.mongodb.failures import (
+    Patience,
+    answering,
+    is_duplicate,
+    translate,
+)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +118,11 @@ def test_after_an_outage_calls_are_brief_until_one_is_answered(
 
     brief = failures.BRIEF_SECONDS
     assert given == [None, brief, brief, None, None]
+
+
+def test_doubt_about_the_majority_alone_is_no_duplicate() -> None:
+    doubt = {"writeErrors": [], "writeConcernErrors": [{"code": 11602}]}
+    twin = {"writeErrors": [{"code": 11000}], "writeConcernErrors": []}
+
+    assert not is_duplicate(errors.BulkWriteError(doubt))
+    assert is_duplicate(errors.BulkWriteError(twin))

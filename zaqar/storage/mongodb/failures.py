@@ -42,6 +42,7 @@ KINDS: tuple[tuple[type[PyMongoError], str], ...] = (
     (CursorNotFound, "MongoDB lost a cursor."),
 )
 
+DUPLICATE = 11000
 LOGIN = (13, 18, 391)
 DISK = (14031,)
 WAITS = (
@@ -108,6 +109,16 @@ def translate(error: PyMongoError) -> StorageUnavailable | None:
     if isinstance(error, OperationFailure):
         return _of_code(error.code, _code_name(error), error)
     return None
+
+
+def is_duplicate(error: BulkWriteError) -> bool:
+    """Say whether the first thing that failed was there already.
+
+    Where only the majority is in doubt, as when the primary changes, nothing failed.
+    """
+    details: Any = error.details
+    errors = details.get("writeErrors") or []
+    return bool(errors) and errors[0]["code"] == DUPLICATE
 
 
 def _of_bulk(error: BulkWriteError) -> StorageUnavailable | None:

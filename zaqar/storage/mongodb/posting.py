@@ -29,6 +29,7 @@ from zaqar.storage.mongodb.documents import (
     key_of,
     queue_of,
 )
+from zaqar.storage.mongodb.failures import is_duplicate
 from zaqar.storage.mongodb.gathering import Gathering
 from zaqar.storage.mongodb.reading import (
     BY_ID,
@@ -40,7 +41,6 @@ from zaqar.storage.mongodb.reading import (
 )
 
 MICROSECONDS = 1_000_000
-DUPLICATE = 11000
 # Seconds until a post gives up that waits for another one with the same messages.
 PATIENCE = 8.0
 # Seconds for which a failed post tries to clean up after itself.
@@ -159,7 +159,7 @@ class Posting:
             try:
                 self._messages.insert_many(rest)
             except BulkWriteError as error:
-                if error.details["writeErrors"][0]["code"] != DUPLICATE:
+                if not is_duplicate(error):
                     raise
                 done = error.details["nInserted"]
                 inserted += done

@@ -55,9 +55,9 @@ from zaqar.storage.mongodb.documents import (
     new_message,
     queue_of,
 )
-from zaqar.storage.mongodb.failures import Patience, answering
+from zaqar.storage.mongodb.failures import Patience, answering, is_duplicate
 from zaqar.storage.mongodb.letters import Letters
-from zaqar.storage.mongodb.posting import DUPLICATE, Posting, number_at
+from zaqar.storage.mongodb.posting import Posting, number_at
 from zaqar.storage.mongodb.queues import Queues
 from zaqar.storage.mongodb.reading import (
     BY_ID,
@@ -469,7 +469,7 @@ class MongoStore:
         try:
             done = self._messages.bulk_write(claiming.taking(name, found, terms))
         except BulkWriteError as error:
-            if error.details["writeErrors"][0]["code"] != DUPLICATE:
+            if not is_duplicate(error):
                 raise
             return self._twin(name, terms)
         if done.modified_count == len(found):
