@@ -8,6 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from zaqar.errors import QueueChanged, QueueNotFound
 from zaqar.model import Metadata, Page, Queue, QueueKey
+from zaqar.storage.matching import matches
 from zaqar.storage.mongodb.documents import (
     STATES,
     Document,
@@ -113,7 +114,7 @@ class Queues:
             if name not in document["name"]:
                 continue
             queue = queue_of(document)
-            if _matches(queue.metadata, match):
+            if matches(queue.metadata, match):
                 found.append(queue)
                 if len(found) == limit:
                     break
@@ -198,13 +199,3 @@ class Queues:
             if len(numbers) < CHUNK:
                 return True
         return False
-
-
-def _matches(metadata: Metadata, match: Mapping[str, str | int]) -> bool:
-    """Say whether the metadata has all these values; true and false are no numbers."""
-    return all(
-        field in metadata
-        and metadata[field] == value
-        and not isinstance(metadata[field], bool)
-        for field, value in match.items()
-    )

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -39,6 +39,7 @@ from zaqar.model import (
     QueueKey,
     QueueStats,
 )
+from zaqar.storage import places
 from zaqar.storage.mongodb import claiming, indexes, opening, statistics
 from zaqar.storage.mongodb.claiming import Terms
 from zaqar.storage.mongodb.counting import CHUNK, GOES, Counting
@@ -77,9 +78,6 @@ T = TypeVar("T")
 
 # A number of a message.
 NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
-# Behind the id of a message that is gone, listing goes on with what arrived so many
-# seconds before it: twice what the clocks of two nodes may differ.
-CLOCKS_DIFFER = 60.0
 # A listing that skips a client's own messages looks at so many at once.
 SKIPPING = 100
 # Seconds for which a claim that is made twice at once waits for its twin.
@@ -316,8 +314,8 @@ class MongoStore:
         )
         if found is not None:
             return int(found["number"])
-        instant = _instant(marker)
-        return None if instant is None else number_at(instant - CLOCKS_DIFFER) - 1
+        instant = places.earliest(marker)
+        return None if instant is None else number_at(instant) - 1
 
     @step
     def get_messages(
@@ -497,24 +495,21 @@ class MongoStore:
             time.sleep(0.02)
 
     def _held(self, name: str, claim: str, now: float) -> list[Message]:
+        return [message_of(each, now) for each in self._held_by(name, claim, now)]
+
+    def _held_by(self, name: str, claim: str, now: float) -> list[Document]:
+        """Return the messages of a live claim; none if there is no such claim."""
         view = self._reading.view(name, held_by(name, claim))
-        if view is None:
-            return []
         return [
-            message_of(each, now)
-            for each in view.visible
+            each
+            for each in (view.visible if view else ())
             if is_live(each, now) and each["until"] > now
         ]
 
     @step
     def get_claim(self, key: QueueKey, claim: str, *, now: float) -> Claim:
         name = name_of(key)
-        view = self._reading.view(name, held_by(name, claim))
-        held = [
-            each
-            for each in (view.visible if view else ())
-            if is_live(each, now) and each["until"] > now
-        ]
+        held = self._held_by(name, claim, now)
         if not held:
             raise ClaimNotFound(key.name, claim)
         messages = tuple(message_of(each, now) for each in held)
@@ -664,14 +659,3 @@ def _held(claim: str | None, now: float) -> Document:
         return {"state": CLAIMED, "claim": claim, "until": {"$gt": now}}
     free = [{"state": {"$lt": CLAIMED}}, {"until": {"$lte": now}}]
     return {"state": {"$lte": CLAIMED}, "$or": free}
-
-
-def _instant(id: str) -> float | None:
-    """Return the time that an id of version 7 carries."""
-    try:
-        read = UUID(id)
-    except ValueError:
-        return None
-    if read.version != 7 or str(read) != id:
-        return None
-    return (read.int >> 80) / 1000

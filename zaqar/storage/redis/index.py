@@ -10,7 +10,8 @@ Of what somebody left undone the sweep does the rest.
 from collections.abc import Iterator, Mapping
 from uuid import uuid4
 
-from zaqar.model import Metadata, Page, Queue, QueueKey
+from zaqar.model import Page, Queue, QueueKey
+from zaqar.storage.matching import matches
 from zaqar.storage.redis import packing
 from zaqar.storage.redis.client import Client
 from zaqar.storage.redis.keys import Keys, key_of, member, project_range
@@ -92,7 +93,7 @@ class Index:
             entries = self._entries(first, last, size)
             keys = [key for key in map(key_of, entries) if name in key.name]
             for queue in self._read(keys):
-                if _matches(queue.metadata, match) and len(found) < limit:
+                if matches(queue.metadata, match) and len(found) < limit:
                     found.append(queue)
             if len(entries) < size:
                 break
@@ -126,13 +127,3 @@ class Index:
                 if wake is not None and (float(wake) <= now or leaving):
                     yield key
             first = b"(" + entries[-1]
-
-
-def _matches(metadata: Metadata, match: Mapping[str, str | int]) -> bool:
-    """Say whether the metadata has all these values; true and false are no numbers."""
-    return all(
-        field in metadata
-        and metadata[field] == value
-        and not isinstance(metadata[field], bool)
-        for field, value in match.items()
-    )

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from os import urandom
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from zaqar.errors import (
     ClaimDoesNotHoldMessage,
@@ -26,6 +26,7 @@ from zaqar.model import (
     QueueKey,
     QueueStats,
 )
+from zaqar.storage import places
 from zaqar.storage.redis import opening, packing
 from zaqar.storage.redis.address import parse
 from zaqar.storage.redis.client import Client, Script
@@ -60,9 +61,6 @@ SETTLE = Script("settle", "upkeep")
 
 # A number of a message; below 2**53, so that the score of a sorted set holds it.
 NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
-# Behind the id of a message that is gone, listing goes on with what arrived so many
-# seconds before it: twice what the clocks of two nodes may differ.
-CLOCKS_DIFFER = 60.0
 # Of a post; two that are repeated at the same time never share one.
 NAME_BYTES = 12
 
@@ -384,14 +382,5 @@ def _place(marker: str | None) -> tuple[str, str, str]:
         return "0", "", ""
     if NUMBER.fullmatch(marker):
         return marker, "", ""
-    return "", marker, _instant(marker)
-
-
-def _instant(id: str) -> str:
-    try:
-        lost = UUID(id)
-    except ValueError:
-        return ""
-    if lost.version != 7 or str(lost) != id:
-        return ""
-    return repr((lost.int >> 80) / 1000 - CLOCKS_DIFFER)
+    earliest = places.earliest(marker)
+    return "", marker, "" if earliest is None else repr(earliest)

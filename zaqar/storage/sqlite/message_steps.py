@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from zaqar.errors import ClaimDoesNotHoldMessage, MessageIsClaimed, QueueChanged
 from zaqar.model import Message, NewMessage, Page, QueueKey
+from zaqar.storage import places
 from zaqar.storage.sqlite import rows
 from zaqar.storage.sqlite.rows import Row
 from zaqar.storage.sqlite.schema import CLAIMED, DELAYED, READY
@@ -149,11 +150,8 @@ def _place(
 
 def _place_by_time(connection: sqlite3.Connection, number: int, id: str) -> int | None:
     """Return a place at or before that of a message that is gone."""
-    try:
-        lost = uuid.UUID(id)
-    except ValueError:
-        return None
-    if lost.version != 7 or str(lost) != id:
+    lost = places.message_id(id)
+    if lost is None:
         return None
     (next_id,) = connection.execute(
         "SELECT min(id) FROM messages WHERE queue = ? AND id > ?", (number, id)

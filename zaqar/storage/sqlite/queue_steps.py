@@ -9,6 +9,7 @@ import msgspec
 
 from zaqar.errors import QueueChanged
 from zaqar.model import Landmark, Metadata, Page, Queue, QueueKey, QueueStats
+from zaqar.storage.matching import matches
 from zaqar.storage.sqlite import rows
 from zaqar.storage.sqlite.rows import Row
 from zaqar.storage.sqlite.schema import CLAIMED, DELAYED, READY
@@ -143,18 +144,10 @@ def page(
         f" WHERE {' AND '.join(clauses)} ORDER BY name",
         values,
     )
-    matching = (q for q in map(rows.decode, found) if _matches(q.metadata, match))
+    matching = (q for q in map(rows.decode, found) if matches(q.metadata, match))
     items = tuple(islice(matching, limit))
     found.close()
     return Page(items, items[-1].name if items else None)
-
-
-def _matches(metadata: Metadata, match: Mapping[str, str | int]) -> bool:
-    """Say whether the metadata has all these values; true and false are no numbers."""
-    return all(
-        metadata.get(field) == value and not isinstance(metadata[field], bool)
-        for field, value in match.items()
-    )
 
 
 def stats(connection: sqlite3.Connection, row: Row) -> QueueStats:
