@@ -209,7 +209,6 @@ class ModelStore:
 
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
         with self._lock:
-            self._named(key)
             messages = self._settle(key, now).messages
             if not messages:
                 return QueueStats()
@@ -224,9 +223,9 @@ class ModelStore:
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
-        with self._lock:
-            queue = self._settle(key, now)
-            if messages:
+        if messages:
+            with self._lock:
+                queue = self._settle(key, now)
                 queue.remove([m for m in queue.messages if m.claim is None])
 
     # Messages
@@ -423,8 +422,8 @@ class ModelStore:
             raise QueueChanged(queue.value())
 
     def _settle(self, key: QueueKey, now: float) -> StoredQueue:
-        """Return the queue without what has expired; an empty one if it is absent."""
-        queue = self._queues.get(key) or StoredQueue(key.name, {}, "", False)
+        """Return the queue without what has expired. Raises QueueNotFound."""
+        queue = self._named(key)
         queue.settle(now)
         return queue
 

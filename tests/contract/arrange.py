@@ -157,19 +157,25 @@ def read(
     delayed: bool = True,
     now: float = T0,
 ) -> list[Message]:
-    """Return all messages behind the marker, page by page; hidden ones by default."""
+    """Return all messages behind the marker, page by page; hidden ones by default.
+
+    None of an absent queue.
+    """
     messages: list[Message] = []
     seen: set[str] = set()
     while True:
-        page = store.list_messages(
-            key,
-            marker=marker,
-            limit=limit,
-            skip_client=skip_client,
-            claimed=claimed,
-            delayed=delayed,
-            now=now,
-        )
+        try:
+            page = store.list_messages(
+                key,
+                marker=marker,
+                limit=limit,
+                skip_client=skip_client,
+                claimed=claimed,
+                delayed=delayed,
+                now=now,
+            )
+        except QueueNotFound:
+            return messages
         assert seen.isdisjoint(ids_of(page.items)), "a page repeats another"
         seen.update(ids_of(page.items))
         messages += page.items

@@ -23,7 +23,6 @@ from zaqar.errors import (
     ClaimDoesNotHoldMessage,
     ClaimNotFound,
     MessageIsClaimed,
-    QueueNotFound,
 )
 from zaqar.model import DeadLetter, Message, QueueStats
 from zaqar.storage.base import Store
@@ -408,9 +407,3 @@ class DeletionContract:
 
         assert listed(store) == ids
         assert listed(store, marker=marker) == ids
-
-    def test_purge_of_an_absent_queue_leaves_it_absent(self, store: Store) -> None:
-        store.purge_queue(KEY, messages=True, subscriptions=True, now=T0)
-
-        with pytest.raises(QueueNotFound):
-            store.get_queue(KEY)

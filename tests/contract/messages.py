@@ -149,13 +149,6 @@ class MessageContract:
 
         assert store.list_messages(KEY, marker=marker, limit=10, now=T0) == Page()
 
-    def test_absent_queue_lists_and_gets_nothing(self, store: Store) -> None:
-        marker = message_id(T0)
-
-        assert store.list_messages(KEY, limit=10, now=T0) == Page()
-        assert store.list_messages(KEY, marker=marker, limit=10, now=T0) == Page()
-        assert store.get_messages(KEY, [marker], now=T0) == []
-
     def test_page_tells_whether_the_queue_delays(self, store: Store) -> None:
         create(store)
         before = store.list_messages(KEY, limit=10, now=T0)

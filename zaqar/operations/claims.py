@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on claims: create, get, renew, release."""
 
+from contextlib import suppress
+
 import msgspec
 from uuid_utils import uuid7
 
 from zaqar import limits
+from zaqar.errors import QueueNotFound
 from zaqar.model import Claim, Context, Message, QueueKey
 from zaqar.service import KnownQueue, Service
 
@@ -49,14 +52,14 @@ def create(
 
 
 def get(ctx: Context, service: Service, name: str, claim: str) -> Claim:
-    """Return a live claim. Raises ClaimNotFound."""
+    """Return a live claim. Raises ClaimNotFound, QueueNotFound."""
     return service.store.get_claim(
         QueueKey(ctx.project, name), claim, now=service.now()
     )
 
 
 def renew(ctx: Context, service: Service, name: str, claim: str, wish: Wish) -> None:
-    """Restart a live claim. Raises InvalidRequest, ClaimNotFound."""
+    """Restart a live claim. Raises InvalidRequest, ClaimNotFound, QueueNotFound."""
     service.store.renew_claim(
         QueueKey(ctx.project, name),
         claim,
@@ -68,4 +71,7 @@ def renew(ctx: Context, service: Service, name: str, claim: str, wish: Wish) -> 
 
 def release(ctx: Context, service: Service, name: str, claim: str) -> None:
     """Set the messages of the claim free; nothing if there is no such claim."""
-    service.store.release_claim(QueueKey(ctx.project, name), claim, now=service.now())
+    with suppress(QueueNotFound):
+        service.store.release_claim(
+            QueueKey(ctx.project, name), claim, now=service.now()
+        )

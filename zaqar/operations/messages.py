@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations on messages: post, list, get, delete, pop."""
+"""Operations on messages: post, list, get, delete, pop.
+
+An absent queue is one without messages.
+"""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -98,15 +102,18 @@ def page(
     `echo` includes those that the caller's client posted.
     """
     size = limits.page_limit(limit, "limit", service.limits.max_messages_per_page)
-    return service.store.list_messages(
-        QueueKey(ctx.project, name),
-        marker=marker,
-        limit=size,
-        skip_client=None if echo else ctx.client,
-        claimed=claimed,
-        delayed=delayed,
-        now=service.now(),
-    )
+    try:
+        return service.store.list_messages(
+            QueueKey(ctx.project, name),
+            marker=marker,
+            limit=size,
+            skip_client=None if echo else ctx.client,
+            claimed=claimed,
+            delayed=delayed,
+            now=service.now(),
+        )
+    except QueueNotFound:
+        return Page()
 
 
 def get(ctx: Context, service: Service, name: str, id: str) -> Message:
@@ -119,9 +126,11 @@ def get_many(
 ) -> list[Message]:
     """Return those of the messages that exist. Raises MessageNotFound if none does."""
     _check_count(service, ids)
-    messages = service.store.get_messages(
-        QueueKey(ctx.project, name), ids, now=service.now()
-    )
+    messages: list[Message] = []
+    with suppress(QueueNotFound):
+        messages = service.store.get_messages(
+            QueueKey(ctx.project, name), ids, now=service.now()
+        )
     if not messages:
         raise MessageNotFound(name, *ids)
     return messages
@@ -131,9 +140,10 @@ def delete(
     ctx: Context, service: Service, name: str, id: str, claim: str | None
 ) -> None:
     """Delete one message. Raises MessageIsClaimed, ClaimDoesNotHoldMessage."""
-    service.store.delete_message(
-        QueueKey(ctx.project, name), id, claim=claim, now=service.now()
-    )
+    with suppress(QueueNotFound):
+        service.store.delete_message(
+            QueueKey(ctx.project, name), id, claim=claim, now=service.now()
+        )
 
 
 def delete_many(
@@ -152,12 +162,13 @@ def delete_many(
     with_claims = service.settings.message_delete_with_claim_id
     if with_claims and not claims:
         raise InvalidRequest("claim_ids must name the claims that hold the messages.")
-    service.store.delete_messages(
-        QueueKey(ctx.project, name),
-        ids,
-        claims=claims if with_claims else None,
-        now=service.now(),
-    )
+    with suppress(QueueNotFound):
+        service.store.delete_messages(
+            QueueKey(ctx.project, name),
+            ids,
+            claims=claims if with_claims else None,
+            now=service.now(),
+        )
 
 
 def pop(
@@ -169,9 +180,12 @@ def pop(
     limit = limits.check_range(
         "pop", count, 1, service.limits.max_messages_per_claim_or_pop
     )
-    return service.store.pop_messages(
-        QueueKey(ctx.project, name), limit, now=service.now()
-    )
+    try:
+        return service.store.pop_messages(
+            QueueKey(ctx.project, name), limit, now=service.now()
+        )
+    except QueueNotFound:
+        return []
 
 
 def _check_count(service: Service, ids: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ Queues are lazy: reading, claiming from, or deleting an absent queue is no error
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
 from zaqar.limits import page_limit
@@ -122,9 +123,10 @@ def purge(
     ctx: Context, service: Service, name: str, *, messages: bool, subscriptions: bool
 ) -> None:
     """Remove what no live claim holds."""
-    service.store.purge_queue(
-        QueueKey(ctx.project, name),
-        messages=messages,
-        subscriptions=subscriptions,
-        now=service.now(),
-    )
+    with suppress(QueueNotFound):
+        service.store.purge_queue(
+            QueueKey(ctx.project, name),
+            messages=messages,
+            subscriptions=subscriptions,
+            now=service.now(),
+        )

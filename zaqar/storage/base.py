@@ -10,7 +10,8 @@ half of it. Rules that hold for every method:
   callers never move `now` backwards by more than the clocks of their nodes differ.
 * Ids and revisions are chosen by the caller, so a write that is repeated after a lost
   answer does no harm.
-* Who names one thing that is not there gets an error; who asks for many gets none.
+* Who names one thing that is not there gets an error; who asks for many gets none. The
+  key names the queue: QueueNotFound, unless a method says otherwise.
 * Names, ids and markers may be any text that UTF-8 can hold; what cannot exist does
   not exist.
 * A store that cannot answer or write raises `StorageUnavailable`, and nothing happened
@@ -77,7 +78,7 @@ class Store(Protocol):
         ...
 
     def get_queue(self, key: QueueKey) -> Queue:
-        """Return the queue. Raises QueueNotFound."""
+        """Return the queue."""
         ...
 
     def delete_queue(self, key: QueueKey) -> None:
@@ -106,16 +107,13 @@ class Store(Protocol):
         ...
 
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
-        """Return the numbers of live messages. Raises QueueNotFound."""
+        """Return the numbers of live messages."""
         ...
 
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
-        """Remove all messages that no live claim holds, delayed ones included.
-
-        An absent queue is left absent.
-        """
+        """Remove all messages that no live claim holds, delayed ones included."""
         ...
 
     # Messages -------------------------------------------------------------------------
@@ -135,7 +133,7 @@ class Store(Protocol):
         now + delay while the queue delays. Ids that are stored already: nothing is
         done.
 
-        Raises QueueNotFound, or QueueChanged if the revision is another one.
+        Raises QueueChanged if the revision is another one.
         """
         ...
 
@@ -157,7 +155,7 @@ class Store(Protocol):
 
         The marker is one that a page returned, or a message id: that message's place,
         or, if it is gone, a place at the id's time (rather repeating than skipping).
-        Any other text, and an absent queue, give an empty page.
+        Any other text gives an empty page.
         """
         ...
 
@@ -222,7 +220,7 @@ class Store(Protocol):
         time, with the count 0, free, and with origin and count kept beside it. The move
         may be a second, idempotent step; a message is never lost by it.
 
-        Raises QueueNotFound, or QueueChanged if the revision is another one.
+        Raises QueueChanged if the revision is another one.
         """
         ...
 

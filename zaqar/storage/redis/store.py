@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from os import urandom
 from typing import Any
 from uuid import uuid4
@@ -35,7 +36,7 @@ from zaqar.storage.redis.keys import Keys
 from zaqar.storage.redis.letters import Letters
 
 # How the replies of scripts begin (scripts/common.lua).
-DONE, AGAIN, ABSENT, CHANGED, CLAIMED, NOT_HELD = range(6)
+DONE, AGAIN, ABSENT, CHANGED, CLAIMED, NOT_HELD, NO_CLAIM = range(7)
 
 # The pieces that stand before a script (scripts/*.lua).
 SETTLED = ("upkeep", "open")
@@ -131,7 +132,8 @@ class RedisStore:
         if life is None:
             return
         note = self._index.announce(key, creates=False)
-        self._run(REMOVE, key, life)
+        with suppress(QueueNotFound):
+            self._run(REMOVE, key, life)
         self._index.conclude(note)
 
     def list_queues(
@@ -150,8 +152,6 @@ class RedisStore:
 
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
         reply = self._run(STATS, key, repr(now))
-        if reply[0] == ABSENT:
-            raise QueueNotFound(key.name)
         _, total, claimed, *ends = reply
         if not total:
             return QueueStats()
@@ -219,8 +219,6 @@ class RedisStore:
                 *flags,
                 skip_client or "",
             )
-            if reply[0] == ABSENT:
-                return Page()
             _, delays, last, more, ids, *stored = reply
             found += packing.messages(ids, *stored)
             if more != b"1":
@@ -235,7 +233,7 @@ class RedisStore:
     ) -> list[Message]:
         ids = list(dict.fromkeys(ids))
         reply = self._run(GET, key, repr(now), *ids)
-        return [] if reply[0] == ABSENT else packing.messages(ids, *reply[1:])
+        return packing.messages(ids, *reply[1:])
 
     def delete_message(
         self, key: QueueKey, id: str, *, claim: str | None = None, now: float
@@ -262,7 +260,7 @@ class RedisStore:
 
     def pop_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Message]:
         reply = self._run(POP, key, repr(now), limit)
-        return [] if reply[0] == ABSENT else packing.messages(*reply[1:])
+        return packing.messages(*reply[1:])
 
     # Claims ---------------------------------------------------------------------------
 
@@ -296,7 +294,7 @@ class RedisStore:
 
     def get_claim(self, key: QueueKey, claim: str, *, now: float) -> Claim:
         reply = self._run(GET_CLAIM, key, repr(now), claim)
-        if reply[0] == ABSENT:
+        if reply[0] == NO_CLAIM:
             raise ClaimNotFound(key.name, claim)
         ttl, _, created = reply[1].partition(b" ")
         held = packing.messages(*reply[2:])
@@ -306,7 +304,7 @@ class RedisStore:
         self, key: QueueKey, claim: str, *, ttl: int, grace: int, now: float
     ) -> None:
         terms = _terms(ttl, grace, now)
-        if self._run(RENEW, key, repr(now), claim, *terms)[0] == ABSENT:
+        if self._run(RENEW, key, repr(now), claim, *terms)[0] == NO_CLAIM:
             raise ClaimNotFound(key.name, claim)
 
     def release_claim(self, key: QueueKey, claim: str, *, now: float) -> None:
@@ -346,10 +344,15 @@ class RedisStore:
         return self._keys.record(key)
 
     def _run(self, script: Script, key: QueueKey, *values: Any) -> Any:
-        """Run a script on the queue until it has done what it is for."""
+        """Run a script on the queue until it has done what it is for.
+
+        Raises QueueNotFound.
+        """
         record = self._record(key)
         while (reply := self._client.run(script, record, *values))[0] == AGAIN:
             pass
+        if reply[0] == ABSENT:
+            raise QueueNotFound(key.name)
         return reply
 
     def _expect(self, key: QueueKey, reply: Any) -> Any:

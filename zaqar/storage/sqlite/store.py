@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from typing import TypeVar
 
 from zaqar.errors import (
-    ClaimNotFound,
     ConfigurationError,
     QueueChanged,
     QueueNotFound,
@@ -47,6 +46,10 @@ class Again:
 
 
 AGAIN = Again()
+
+
+def _nothing(connection: sqlite3.Connection, row: Row) -> None:
+    """Be the step that only settles the queue."""
 
 
 class SqliteStore:
@@ -97,14 +100,13 @@ class SqliteStore:
             )
         expected = expect
 
-        def replace(connection: sqlite3.Connection, row: Row) -> bool:
-            queue_steps.replace(
+        self._change(
+            key,
+            now,
+            lambda connection, row: queue_steps.replace(
                 connection, key, row, metadata, delays, revision, expected
-            )
-            return True
-
-        if not self._change(key, now, replace, False):
-            raise QueueNotFound(key.name)
+            ),
+        )
         return False
 
     def get_queue(self, key: QueueKey) -> Queue:
@@ -141,16 +143,13 @@ class SqliteStore:
             return counted[0]
 
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
-        stats = self._look(key, now, queue_steps.stats, None)
-        if stats is None:
-            raise QueueNotFound(key.name)
-        return stats
+        return self._look(key, now, queue_steps.stats)
 
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
         if messages:
-            self._change(key, now, queue_steps.purge, None)
+            self._change(key, now, queue_steps.purge)
 
     # Messages -------------------------------------------------------------------------
 
@@ -191,7 +190,7 @@ class SqliteStore:
                 connection, row, marker, limit, skip_client, claimed, delayed
             )
 
-        return self._look(key, now, page, Page())
+        return self._look(key, now, page)
 
     def get_messages(
         self, key: QueueKey, ids: Sequence[str], *, now: float
@@ -200,7 +199,6 @@ class SqliteStore:
             key,
             now,
             lambda connection, row: message_steps.get(connection, row, ids),
-            [],
         )
 
     def delete_message(
@@ -210,7 +208,6 @@ class SqliteStore:
             key,
             now,
             lambda connection, row: message_steps.delete(connection, row, id, claim),
-            None,
         )
 
     def delete_messages(
@@ -227,7 +224,6 @@ class SqliteStore:
             lambda connection, row: message_steps.delete_many(
                 connection, row, ids, claims
             ),
-            None,
         )
 
     def pop_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Message]:
@@ -235,7 +231,6 @@ class SqliteStore:
             key,
             now,
             lambda connection, row: message_steps.pop(connection, row, limit),
-            [],
         )
 
     # Claims ---------------------------------------------------------------------------
@@ -265,35 +260,31 @@ class SqliteStore:
                 connection, row, claim, ttl, grace, limit, counted, now
             )
 
-        return self._change(key, now, create, [], revision=revision)
+        return self._change(key, now, create, revision=revision)
 
     def get_claim(self, key: QueueKey, claim: str, *, now: float) -> Claim:
-        found = self._look(
+        return self._look(
             key,
             now,
             lambda connection, row: claim_steps.get(connection, row, key, claim),
-            None,
         )
-        if found is None:
-            raise ClaimNotFound(key.name, claim)
-        return found
 
     def renew_claim(
         self, key: QueueKey, claim: str, *, ttl: int, grace: int, now: float
     ) -> None:
-        def renew(connection: sqlite3.Connection, row: Row) -> bool:
-            claim_steps.renew(connection, row, key, claim, ttl, grace, now)
-            return True
-
-        if not self._change(key, now, renew, False):
-            raise ClaimNotFound(key.name, claim)
+        self._change(
+            key,
+            now,
+            lambda connection, row: claim_steps.renew(
+                connection, row, key, claim, ttl, grace, now
+            ),
+        )
 
     def release_claim(self, key: QueueKey, claim: str, *, now: float) -> None:
         self._change(
             key,
             now,
             lambda connection, row: claim_steps.release(connection, row, claim),
-            None,
         )
 
     # Upkeep ---------------------------------------------------------------------------
@@ -330,21 +321,20 @@ class SqliteStore:
         key: QueueKey,
         now: float,
         step: Callable[[sqlite3.Connection, Row], T | Again],
-        absent: T,
         *,
         revision: str | None = None,
     ) -> T:
-        """Run a writing step on the settled queue; `absent` if there is no queue.
+        """Run a writing step on the settled queue.
 
-        With `revision`: raises QueueNotFound or QueueChanged instead.
+        Raises QueueNotFound, and with `revision` QueueChanged.
         """
 
         def whole(connection: sqlite3.Connection) -> T | Again:
             row = rows.find(connection, key)
-            if revision is not None and (row is None or row.revision != revision):
-                raise QueueChanged(rows.load(connection, key))
             if row is None:
-                return absent
+                raise QueueNotFound(key.name)
+            if revision is not None and row.revision != revision:
+                raise QueueChanged(rows.load(connection, key))
             if row.wake <= now:
                 if not rows.settle(connection, row, now).done:
                     return AGAIN
@@ -356,26 +346,22 @@ class SqliteStore:
         return result
 
     def _look(
-        self,
-        key: QueueKey,
-        now: float,
-        step: Callable[[sqlite3.Connection, Row], T],
-        absent: T,
+        self, key: QueueKey, now: float, step: Callable[[sqlite3.Connection, Row], T]
     ) -> T:
-        """Run a reading step on the settled queue; `absent` if there is no queue."""
+        """Run a reading step on the settled queue. Raises QueueNotFound."""
         with self._reading() as connection:
             # PERF: two statements in one transaction take 8 µs less than one by one.
             connection.execute("BEGIN")
             try:
                 row = rows.find(connection, key)
                 if row is None:
-                    return absent
+                    raise QueueNotFound(key.name)
                 if now < row.wake:
                     return step(connection, row)
             finally:
                 connection.rollback()
-        self._change(key, now, lambda connection, row: None, None)
-        return self._look(key, now, step, absent)
+        self._change(key, now, _nothing)
+        return self._look(key, now, step)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -23,9 +23,9 @@
 --   <q>:i          hash  life of a queue -> last number of a dead letter taken from it
 --
 -- A reply is an array that begins with one of:
---   0 done   1 a chunk of upkeep was done, call again   2 there is no such queue or claim
+--   0 done   1 a chunk of upkeep was done, call again   2 there is no such queue
 --   3 the queue changed (revision, delays, metadata)   4 a live claim holds the message
---   5 the claim does not hold the message
+--   5 the claim does not hold the message   6 there is no such claim
 -- Instants and ttls come and go as text, so that none loses a digit.
 
 local call = redis.call

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Lets a claim begin anew. The legend of the keys is in common.lua.
 -- ARGV: now, claim, ttl, end of the claim, longer ttl of messages, longer expiry
--- Reply: {0} {1} {2}
+-- Reply: {0} {1} {2} {6}
 
 local now, claim, ttl, ends, longer, expires = unpack(ARGV)
 if call('HEXISTS', L, claim) == 0 then
-  return {2}
+  return {6}
 end
 call('HSET', L, claim, ttl .. ' ' .. now)
 call('ZADD', X, ends, claim)
