@@ -9,20 +9,27 @@ ZaqarError
 │   ├── MissingClientId, WrongClientId
 │   ├── MissingProject, EmptyProject
 │   ├── InvalidQueueName        also a project id that is too long
+│   ├── UnfitPool               its capabilities differ from the others of its flavor
+│   ├── UnfitFlavor             no pools, unknown ones, or ones that differ
+│   ├── UnfitFlavorChange       a flavor is to be given unknown pools
 │   ├── FormContentType, UnsupportedMediaType, NotAcceptable
 │   └── UnknownRoute            no such resource, or no valid signature for it
 ├── NotAuthorized               a policy rule refuses
 ├── NotThere
-│   ├── QueueNotFound, MessageNotFound, ClaimNotFound
+│   ├── QueueNotFound, MessageNotFound, ClaimNotFound, PoolNotFound, FlavorNotFound
 │   └── MetadataKeyNotFound     a patch names a key that is not stored
 ├── MessageIsClaimed            deleting needs the claim that holds the message
 ├── ClaimDoesNotHoldMessage     the claim given is dead, unknown or another's
+├── PoolUriInUse                another pool has this URI
+├── PoolIsNeeded                it is the last pool of a flavor
 ├── QueueChanged                settings are newer than those the caller used
+├── DirectoryChanged            somebody else changed pools or flavors meanwhile
+├── BindingChanged              somebody else bound the queue, or set it free
 ├── StorageUnavailable          try again later
 └── ConfigurationError          the service cannot start like this
 """
 
-from zaqar.model import Queue
+from zaqar.model import Binding, Queue
 
 
 class ZaqarError(Exception):
@@ -63,6 +70,18 @@ class EmptyProject(BadInput):
 
 class InvalidQueueName(BadInput):
     """A queue name breaks its rule, or the project id is too long."""
+
+
+class UnfitPool(BadInput):
+    """A pool cannot do what the other pools of its flavor can, or can do more."""
+
+
+class UnfitFlavor(BadInput):
+    """A flavor cannot be made of these pools."""
+
+
+class UnfitFlavorChange(BadInput):
+    """A flavor cannot be given these pools: one is unknown."""
 
 
 class FormContentType(BadInput):
@@ -117,12 +136,47 @@ class ClaimNotFound(NotThere):
         self.queue, self.claim = queue, claim
 
 
+class PoolNotFound(NotThere):
+    """Raised when no pool has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Pool {name} does not exist.")
+        self.name = name
+
+
+class FlavorNotFound(NotThere):
+    """Raised when the project has no flavor of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Flavor {name} does not exist.")
+        self.name = name
+
+
 class MetadataKeyNotFound(NotThere):
     """Raised when a patch replaces or removes a metadata key that is not stored."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"The queue has no metadata key {key}.")
         self.key = key
+
+
+class PoolUriInUse(ZaqarError):
+    """Raised when a pool gets the URI of another one."""
+
+    def __init__(self, pool: str) -> None:
+        super().__init__(f"Pool {pool} has this uri already.")
+        self.pool = pool
+
+
+class PoolIsNeeded(ZaqarError):
+    """Raised when the last pool of a flavor is to be removed."""
+
+    def __init__(self, pool: str, flavor: str) -> None:
+        super().__init__(
+            f"Pool {pool} is the only one of flavor {flavor}; remove the flavor first, "
+            "or give it another pool."
+        )
+        self.pool, self.flavor = pool, flavor
 
 
 class MessageIsClaimed(ZaqarError):
@@ -149,6 +203,18 @@ class QueueChanged(ZaqarError):
     def __init__(self, queue: Queue) -> None:
         super().__init__(f"The settings of queue {queue.name} have changed.")
         self.queue = queue
+
+
+class DirectoryChanged(ZaqarError):
+    """Raised when the directory that is stored is not the one the caller read."""
+
+
+class BindingChanged(ZaqarError):
+    """Raised when a queue is bound otherwise than the caller thinks; says how."""
+
+    def __init__(self, binding: Binding | None) -> None:
+        super().__init__("The place of the queue has changed.")
+        self.binding = binding
 
 
 class StorageUnavailable(ZaqarError):

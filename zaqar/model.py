@@ -107,6 +107,53 @@ class QueueStats(Value, frozen=True, gc=False):
     newest: Landmark | None = None
 
 
+class Parcel(Value, frozen=True, gc=False):
+    """A message with what only stores know of it, on its way to another store.
+
+    `client` posted it; `expires` is the instant at which it is gone.
+    """
+
+    message: Message
+    client: str
+    expires: float
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """A registered message store.
+
+    `id` is random and new whenever a pool is created: the map of queues names pools by
+    it, so nothing of a pool that was removed comes back with one of the same name.
+    `weight` is its share of new queues; 0: it gets none. `options` are those of its
+    driver's group. `capabilities` are those it had when its URI was last set.
+    """
+
+    name: str
+    id: str
+    uri: str
+    weight: int
+    flavor: str | None = None
+    options: Metadata = {}
+    capabilities: tuple[str, ...] = ()
+
+
+class Flavor(msgspec.Struct, frozen=True):
+    """A class of service of a project; its pools are those that bear its name.
+
+    `wish` is the object of capabilities that was given when it was made (API v1.1).
+    """
+
+    project: str
+    name: str
+    wish: Metadata = {}
+
+
+class Binding(Value, frozen=True, gc=False):
+    """Where a queue lives: the id of its pool. `version` is new with each change."""
+
+    pool: str
+    version: str
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """Some items in order and the marker behind the last one (None: no items).
 

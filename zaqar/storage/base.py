@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole interface that a store of queues and messages implements.
+"""The whole interface that a store implements: queues with messages, and the registry.
 
 Each method is one atomic step: all of it happens, or nothing, and no other caller sees
 half of it. Rules that hold for every method:
@@ -35,16 +35,24 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from zaqar.model import (
+    Binding,
     Claim,
     DeadLetter,
     Message,
     Metadata,
     NewMessage,
     Page,
+    Parcel,
     Queue,
     QueueKey,
     QueueStats,
 )
+
+# What a store may promise, in the order in which it is told (contract: capabilities).
+# FIFO: readers that follow a queue miss nothing. CLAIMS: a message is in one claim.
+# DURABILITY: what was answered survives a power cut. AOD: queues are created by use.
+# HIGH_THROUGHPUT: made for many nodes.
+CAPABILITIES = ("FIFO", "CLAIMS", "DURABILITY", "AOD", "HIGH_THROUGHPUT")
 
 
 class Store(Protocol):
@@ -100,6 +108,10 @@ class Store(Protocol):
         its keys with these values (a number equals a number, a text a text). A page is
         full unless it is the last. The marker is a name and need not exist.
         """
+        ...
+
+    def get_queues(self, project: str, names: Sequence[str]) -> list[Queue]:
+        """Return those of the queues that exist, in any order, in one trip."""
         ...
 
     def count_queues(self, project: str) -> int:
@@ -245,7 +257,31 @@ class Store(Protocol):
         """
         ...
 
+    # Messages on their way to another store -------------------------------------------
+
+    def export_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Parcel]:
+        """Return the oldest live messages, claimed and delayed ones too; they stay."""
+        ...
+
+    def import_messages(
+        self, key: QueueKey, parcels: Sequence[Parcel], *, now: float
+    ) -> None:
+        """Append messages of another store in this order, visible together.
+
+        Each keeps id, body, client, creation, ttl, expiry, checksum, origin and the
+        counts of claims; it is free, and not delayed. Ids that are stored already are
+        left out, and so is what has expired.
+        """
+        ...
+
     # Upkeep ---------------------------------------------------------------------------
+
+    def capabilities(self) -> tuple[str, ...]:
+        """Return what the store promises as it is set up now, of CAPABILITIES.
+
+        Raises StorageUnavailable.
+        """
+        ...
 
     def ping(self) -> None:
         """Check that the store answers, by a write. Raises StorageUnavailable."""
@@ -269,4 +305,73 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give back files and connections. The store is not used afterwards."""
+        ...
+
+
+class Registry(Protocol):
+    """What is known of pools: the directory of pools and flavors, the map of queues.
+
+    The directory is one small document that is read and written whole; what it means
+    is `zaqar.directory`'s. The map says which queue lives in which pool. Both are
+    versioned: a write names the version that it was made from, so of two racing writers
+    one learns that it has to look again. Keys are any text; projects do not mix.
+    Raises StorageUnavailable.
+    """
+
+    def read_directory(self) -> tuple[bytes, str]:
+        """Return the directory and its version; both empty before the first write."""
+        ...
+
+    def write_directory(self, document: bytes, version: str, *, expect: str) -> None:
+        """Replace the directory if its version is `expect`.
+
+        `version` is a new random text. Repeated with the version that is stored
+        already, nothing is done. Raises DirectoryChanged.
+        """
+        ...
+
+    def find_queue(self, key: QueueKey) -> Binding | None:
+        """Return where the queue lives; None if it is not bound."""
+        ...
+
+    def bind_queue(
+        self, key: QueueKey, binding: Binding, *, expect: Binding | None
+    ) -> None:
+        """Bind the queue if its binding has the version of `expect` (None: has none).
+
+        Repeated with the version that is stored already, nothing is done.
+        Raises BindingChanged, which tells what is stored.
+        """
+        ...
+
+    def unbind_queue(self, key: QueueKey, expect: Binding) -> None:
+        """Set the queue free if its binding has the version of `expect`, else nothing.
+
+        Raises BindingChanged if it has another one; an unbound queue is left alone.
+        """
+        ...
+
+    def list_queues(
+        self, project: str, *, marker: str | None = None, limit: int, name: str = ""
+    ) -> list[tuple[str, Binding]]:
+        """Return bound queues of the project behind `marker`, by name in byte order.
+
+        `name` keeps those whose name contains it. Less than `limit`: there are no more.
+        """
+        ...
+
+    def count_queues(self, project: str) -> int:
+        """Return how many queues of the project are bound."""
+        ...
+
+    def ping(self) -> None:
+        """Check that the registry answers, by a write."""
+        ...
+
+    def clock(self) -> float:
+        """Return the time of the registry itself, as `Store.clock`."""
+        ...
+
+    def close(self) -> None:
+        """Give back files and connections. The registry is not used afterwards."""
         ...
