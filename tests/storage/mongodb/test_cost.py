@@ -272,7 +272,7 @@ def fill(store: MongoStore, key: QueueKey, count: int) -> list[Document]:
                 "uncounted": 3 + NOTHING,
             }
         documents.append(document)
-    store._messages.insert_many(documents, ordered=False)
+    store._database.messages.insert_many(documents, ordered=False)
     store._database.queues.update_one(
         {"_id": name},
         {"$set": {"last": first + count, "total": count, "claimed": claimed}},
@@ -464,7 +464,7 @@ def test_each_query_of_an_operation_is_covered_by_an_index(
 
 
 def test_query_without_an_index_is_found_out(deep: Depth) -> None:
-    messages = deep.store._messages
+    messages = deep.store._database.messages
 
     asked = deep.explained.of(
         lambda: [

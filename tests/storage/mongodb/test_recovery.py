@@ -82,7 +82,7 @@ def count_all(store: MongoStore) -> None:
 
 
 def stored(store: MongoStore) -> int:
-    return store._messages.count_documents({})
+    return store._database.messages.count_documents({})
 
 
 # Writers that die
@@ -478,7 +478,7 @@ def test_claim_of_what_is_counted_meanwhile_is_counted_right(
     store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(store, 3)
-    take = store._take
+    take = store._taking._take
 
     def slow(*args: Any) -> Any:
         # What was read is free and was never counted as claimed.
@@ -487,7 +487,7 @@ def test_claim_of_what_is_counted_meanwhile_is_counted_right(
         other.release_claim(KEY, claim_id, now=T0)
         return take(*args)
 
-    monkeypatch.setattr(store, "_take", slow)
+    monkeypatch.setattr(store._taking, "_take", slow)
 
     _, held = claim(store, limit=2)
 
@@ -692,7 +692,7 @@ def overtaken(
     """Let others do something once, when `store` has read what it is about to take."""
 
     def interrupt(work: Callable[[], object]) -> None:
-        read = store._view_behind
+        read = store._viewing.view_behind
         begun: list[int] = []
 
         def slow(*args: Any, **kwargs: Any) -> View | None:
@@ -702,7 +702,7 @@ def overtaken(
                 work()
             return view
 
-        monkeypatch.setattr(store, "_view_behind", slow)
+        monkeypatch.setattr(store._viewing, "view_behind", slow)
 
     return interrupt
 
@@ -842,7 +842,7 @@ def until_done(work: Callable[[], object]) -> int:
 @pytest.fixture
 def hasty(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A deep queue, of which a call does no more than one step."""
-    monkeypatch.setattr("zaqar.storage.mongodb.store.LONG", -1.0)
+    monkeypatch.setattr("zaqar.storage.mongodb.viewing.LONG", -1.0)
     return post(store, 3500, ttl=60)
 
 

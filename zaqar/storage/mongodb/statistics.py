@@ -7,11 +7,14 @@ about to tell messages what was counted, its sums and the notes belong together.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from zaqar.model import Landmark, QueueStats
-from zaqar.storage.mongodb.counting import sums
-from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document
+from zaqar.errors import QueueNotFound
+from zaqar.model import Landmark, QueueKey, QueueStats
+from zaqar.storage.mongodb.counting import Counting, sums
+from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document, name_of
 from zaqar.storage.mongodb.reading import Stage, View, of_messages
+from zaqar.storage.mongodb.viewing import Viewing
 
 AGAIN = {
     "total": 1,
@@ -60,6 +63,41 @@ def _end(name: str, direction: int) -> Stage:
         {"$limit": 1},
         {"$project": shown},
     )
+
+
+class Statistics:
+    def __init__(self, database: Any, viewing: Viewing, counting: Counting) -> None:
+        self._messages = database.messages
+        self._viewing = viewing
+        self._counting = counting
+
+    def read(self, key: QueueKey, now: float) -> QueueStats:
+        name = name_of(key)
+        while True:
+            view = self._viewing.view(name, now, *parts(name))
+            if view is None:
+                raise QueueNotFound(key.name)
+            found = Found(view)
+            if found.pending is not None:
+                self._counting.finish(name, found.pending)
+            elif found.is_of_one_count:
+                break
+        unseen = self._notes(name, found.unseen)
+        return found.stats(name, self._outermost, unseen)
+
+    def _notes(self, name: str, conditions: list[Document]) -> list[int]:
+        """Return the notes of messages under any of the conditions."""
+        if not conditions:
+            return []
+        wanted = noted_in(name) | {"$or": conditions}
+        found = self._messages.find(wanted, {"_id": 0, "uncounted": 1})
+        return [each["uncounted"] for each in found]
+
+    def _outermost(self, wanted: Document, direction: int) -> Document | None:
+        found: Document | None = self._messages.find_one(
+            wanted, {"created": 1, "number": 1}, sort=[("number", direction)]
+        )
+        return found
 
 
 class Found:
