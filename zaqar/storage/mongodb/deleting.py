@@ -57,7 +57,7 @@ class Deleting:
         view = self._reading.view(
             name, of_messages({"$match": {"queue": name, "$or": kept}})
         )
-        found = view.visible if view else []
+        found = view.visible
         message = next((each for each in found if each["_id"] == name + id), None)
         if message is None or not is_live(message, now):
             return True
@@ -82,7 +82,7 @@ class Deleting:
         else:
             part = of_messages({"$match": wanted}, {"$project": {"body": 0}})
             view = self._reading.view(name, part)
-            for each in view.visible if view else ():
+            for each in view.visible:
                 held = each["state"] == CLAIMED and each["until"] > now
                 if is_live(each, now) and not (held and each["claim"] in claims):
                     id = each["_id"].removeprefix(name)
@@ -90,12 +90,12 @@ class Deleting:
             wanted |= {"state": CLAIMED, "claim": {"$in": list(claims)}}
         done = self._messages.update_many(wanted, GOES, hint=BY_ID)
         self._counting.changed(name, done.modified_count)
+        if not done.modified_count:
+            self._reading.check(name)
 
     def all_free(self, name: str, now: float) -> None:
         """Remove what no live claim holds, and no post is about to bring."""
         view = self._viewing.view(name, now)
-        if view is None:
-            return
         free = {"queue": name, "state": {"$in": [FREE, DELAYED]}}
         begun = time.monotonic()
         # A post that is still on its way comes after this.

@@ -50,8 +50,6 @@ class Listing:
             view = self._viewing.view_behind(
                 name, after, size, now, claimed=claimed, delayed=delayed
             )
-            if view is None:
-                return Page()
             delays = view.queue["delays"]
             found += [each for each in view.visible if each["client"] != skip_client]
             is_more = (
@@ -83,8 +81,6 @@ class Listing:
 
     def find(self, name: str, ids: Sequence[str], *, now: float) -> list[Message]:
         view = self._reading.view(name, of_messages({"$match": ids_in(name, ids)}))
-        if view is None:
-            return []
         found = {each["_id"]: each for each in view.visible if is_live(each, now)}
         wanted = dict.fromkeys(name + id for id in ids)
         return [message_of(found[id], now) for id in wanted if id in found]

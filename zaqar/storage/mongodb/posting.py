@@ -175,8 +175,6 @@ class Posting:
         moves = {each["_id"]: each.get("move") for each in documents}
         while True:
             view = self._reading.view(name, _same(name, documents))
-            if view is None:
-                raise QueueNotFound(key_of(name).name)
             found = view.found
             if self._must_wait(view, first):
                 if time.monotonic() > deadline:
@@ -225,13 +223,16 @@ class Posting:
 
     def _check(self, name: str, first: int, documents: Sequence[Document]) -> None:
         """Find out what became of a reservation that is there no more."""
-        view = self._reading.view(name)
-        buried = [] if view is None else view.queue["buried"]
+        try:
+            view = self._reading.view(name)
+            buried, base = view.queue["buried"], view.base
+        except QueueNotFound:
+            buried, base = [], first
         if any(each["first"] == first and each["kept"] for each in buried):
             return
         # Not what somebody else has stored by now under the same ids.
         self._messages.delete_many(exactly(name, documents), hint=BY_ID)
-        if view is None or first <= view.base:
+        if first <= base:
             raise QueueNotFound(key_of(name).name)
         raise StorageUnavailable("The post took too long and was dropped.")
 
@@ -244,10 +245,10 @@ class Posting:
     def _give_up(self, name: str, first: int) -> None:
         """End a reservation of this process, so that nobody has to wait for it."""
         # The caller has waited long enough.
-        with suppress(PyMongoError), pymongo.timeout(GIVING_UP):
+        with suppress(PyMongoError, QueueNotFound), pymongo.timeout(GIVING_UP):
             view = self._reading.view(name)
-            for each in view.queue["posting"] if view else ():
-                if view is not None and each["first"] == first:
+            for each in view.queue["posting"]:
+                if each["first"] == first:
                     self._bury(name, view, each)
 
     def _bury(self, name: str, view: View, reservation: Document) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document
+from zaqar.errors import QueueNotFound
+from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document, key_of
 
 Stage = Document
 
@@ -102,10 +103,10 @@ class Reading:
         *parts: Stage,
         due: float | None = None,
         claim: str | None = None,
-    ) -> View | None:
+    ) -> View:
         """Read the queue, and then what the parts find, one after the other.
 
-        Nothing is found in a queue that is absent. With `due`, say whether the state
+        Raises QueueNotFound. With `due`, say whether the state
         of a message had to change by this instant; with `claim`, whether it holds one.
         """
         stages: list[Stage] = []
@@ -123,11 +124,16 @@ class Reading:
             )
         )
         if not found or "revision" not in found[0]:
-            return None
+            raise QueueNotFound(key_of(name).name)
         queue, *rest = found
         is_due = bool(rest) and "is_due" in rest[0]
         is_held = bool(rest) and "is_held" in rest[-1]
         return View(queue, rest[is_due : len(rest) - is_held], is_due, is_held)
+
+    def check(self, name: str) -> None:
+        """Raises QueueNotFound if there is no such queue."""
+        if self._queues.find_one({"_id": name, "live": True}, {"_id": 1}) is None:
+            raise QueueNotFound(key_of(name).name)
 
     def names_due(self, now: float) -> list[str]:
         """Return the queues in which something is due."""

@@ -9,7 +9,6 @@ about to tell messages what was counted, its sums and the notes belong together.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zaqar.errors import QueueNotFound
 from zaqar.model import Landmark, QueueKey, QueueStats
 from zaqar.storage.mongodb.counting import Counting, sums
 from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document, name_of
@@ -75,8 +74,6 @@ class Statistics:
         name = name_of(key)
         while True:
             view = self._viewing.view(name, now, *parts(name))
-            if view is None:
-                raise QueueNotFound(key.name)
             found = Found(view)
             if found.pending is not None:
                 self._counting.finish(name, found.pending)

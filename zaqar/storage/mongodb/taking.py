@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from zaqar.errors import ClaimNotFound, QueueChanged, QueueNotFound
+from zaqar.errors import ClaimNotFound, QueueChanged
 from zaqar.model import Claim, DeadLetter, Message, QueueKey
 from zaqar.storage.mongodb import claiming
 from zaqar.storage.mongodb.claiming import Terms
@@ -69,7 +69,7 @@ class Taking:
         with self._turn(name):
             while True:
                 view = self._viewing.view_behind(name, 0, limit, now)
-                found = view.visible if view else []
+                found = view.visible
                 if not found:
                     return []
                 if popped := self._pop(name, found):
@@ -108,8 +108,6 @@ class Taking:
         with self._turn(name):
             while True:
                 view = self._viewing.view_behind(name, 0, size, now, claim=claim)
-                if view is None:
-                    raise QueueNotFound(key.name)
                 if view.queue["revision"] != revision:
                     raise QueueChanged(queue_of(view.queue))
                 if view.is_held:
@@ -177,27 +175,27 @@ class Taking:
     ) -> None:
         name = name_of(key)
         view = self._reading.view(name)
-        if view is not None:
-            done = self._messages.update_many(
-                {
-                    "queue": name,
-                    "claim": claim,
-                    "state": CLAIMED,
-                    "until": {"$gt": now},
-                    "expires": {"$gt": now},
-                    "number": {"$gt": view.base},
-                },
-                claiming.renewal(Terms(claim, ttl, grace, now)),
-            )
-            if done.matched_count:
-                return
-        raise ClaimNotFound(key.name, claim)
+        done = self._messages.update_many(
+            {
+                "queue": name,
+                "claim": claim,
+                "state": CLAIMED,
+                "until": {"$gt": now},
+                "expires": {"$gt": now},
+                "number": {"$gt": view.base},
+            },
+            claiming.renewal(Terms(claim, ttl, grace, now)),
+        )
+        if not done.matched_count:
+            raise ClaimNotFound(key.name, claim)
 
     def release(self, name: str, claim: str, now: float) -> None:
         done = self._messages.update_many(
             {"queue": name, "claim": claim, "state": CLAIMED}, comes_free(now)
         )
         self._counting.changed(name, done.modified_count)
+        if not done.modified_count:
+            self._reading.check(name)
 
 
 def _popping(token: str) -> Pipeline:

@@ -38,12 +38,13 @@ class Viewing:
 
     def view(
         self, name: str, now: float, *parts: Stage, claim: str | None = None
-    ) -> View | None:
-        """Read the queue and what the parts find, when nothing is due any more."""
+    ) -> View:
+        """Read the queue and what the parts find, when nothing is due any more.
+
+        Raises QueueNotFound, as all here.
+        """
         while True:
             view = self._reading.view(name, *parts, due=now, claim=claim)
-            if view is None:
-                return None
             if view.is_due:
                 self._settling.settle(name, now, LONG)
             elif view.is_dead:
@@ -61,7 +62,7 @@ class Viewing:
         claimed: bool = False,
         delayed: bool = False,
         claim: str | None = None,
-    ) -> View | None:
+    ) -> View:
         """Read the queue and the first messages behind a number.
 
         With `claim`, see whether it holds a message.
@@ -70,8 +71,6 @@ class Viewing:
             delays = name in self._delaying
             states = waiting(delays and not delayed) + [CLAIMED] * claimed
             view = self.view(name, now, behind(name, after, limit, states), claim=claim)
-            if view is None:
-                return None
             if view.queue["delays"] != delays:
                 self._learn(name, view.queue["delays"])
             elif view.old:
@@ -91,7 +90,5 @@ class Viewing:
         """Return the messages of a live claim; none if there is no such claim."""
         view = self._reading.view(name, held_by(name, claim))
         return [
-            each
-            for each in (view.visible if view else ())
-            if is_live(each, now) and each["until"] > now
+            each for each in view.visible if is_live(each, now) and each["until"] > now
         ]
