@@ -58,7 +58,7 @@ def test_threads_that_read_at_once_have_connections_of_their_own_and_leave_them(
 
     # A connection has the database and its log open.
     assert descriptors() <= most + 2 * readers
-    assert len(store._readers) <= readers
+    assert len(store._database._readers) <= readers
 
 
 def test_connection_of_a_read_that_failed_is_lent_again(store: SqliteStore) -> None:

@@ -39,7 +39,7 @@ NEXT_READY = f"""
 MOVE = f"""
     UPDATE OR IGNORE messages SET
         queue = ?, seq = ?, ttl = ?, expires = ?, origin = ?, origin_claims = ?,
-        state = {READY}, visible = NULL, claim_count = 0
+        state = {READY}, visible = NULL, claim_count = 0, moved = 1
     WHERE queue = ? AND id = ?
 """
 

@@ -162,9 +162,9 @@ def _place_by_time(connection: sqlite3.Connection, number: int, id: str) -> int 
         "SELECT min(seq) FROM messages WHERE queue = ? AND id BETWEEN ? AND ?",
         (number, since, until),
     ).fetchone()
-    # What was moved here from another queue stands behind younger ids.
+    # What was moved here stands behind younger ids.
     (moved,) = connection.execute(
-        "SELECT min(seq) FROM messages WHERE queue = ? AND origin IS NOT NULL",
+        "SELECT min(seq) FROM messages WHERE queue = ? AND moved IS NOT NULL",
         (number,),
     ).fetchone()
     (last,) = connection.execute(

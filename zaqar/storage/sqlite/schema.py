@@ -83,6 +83,27 @@ MIGRATIONS = (
     CREATE TABLE pulse (beats INTEGER NOT NULL);
     INSERT INTO pulse VALUES (0);
     """,
+    """
+    -- Pools and flavors: one row, whole. The version is empty before the first write.
+    CREATE TABLE directory (document BLOB NOT NULL, version TEXT NOT NULL);
+    INSERT INTO directory VALUES (x'', '');
+
+    -- Which queue lives in which pool.
+    CREATE TABLE bindings (
+        project TEXT NOT NULL,
+        name TEXT NOT NULL,
+        pool TEXT NOT NULL,
+        version TEXT NOT NULL,
+        PRIMARY KEY (project, name)
+    ) WITHOUT ROWID;
+
+    -- `moved`: 1 where the message came from another queue or store, NULL otherwise; so
+    -- its place says nothing of its id's time.
+    ALTER TABLE messages ADD COLUMN moved INTEGER;
+    UPDATE messages SET moved = 1 WHERE origin IS NOT NULL;
+    DROP INDEX message_by_origin;
+    CREATE INDEX message_by_move ON messages (queue, seq) WHERE moved IS NOT NULL;
+    """,
 )
 
 

@@ -2,17 +2,10 @@
 """The SQLite store: the operations of `storage/base.py`, one transaction each."""
 
 import sqlite3
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from zaqar.errors import (
-    ConfigurationError,
-    QueueChanged,
-    QueueNotFound,
-)
+from zaqar.errors import QueueChanged, QueueNotFound
 from zaqar.model import (
     Claim,
     DeadLetter,
@@ -29,16 +22,12 @@ from zaqar.storage.sqlite import (
     message_steps,
     queue_steps,
     rows,
-    schema,
     sweeping,
 )
-from zaqar.storage.sqlite.commits import FileLock, GroupCommit, unavailable
+from zaqar.storage.sqlite.database import Database
 from zaqar.storage.sqlite.rows import Row
 
 T = TypeVar("T")
-# A step waits so many times the busy time-out before it gives up: 9 s by default, for
-# the contract asks for an answer within 10 s.
-PATIENCE = 2.25
 
 
 class Again:
@@ -53,31 +42,13 @@ def _nothing(connection: sqlite3.Connection, row: Row) -> None:
 
 
 class SqliteStore:
-    """Queues in one file; open it after the fork, share it between threads.
-
-    Writes go through the group commit; reads share a pool of connections.
-    `busy_timeout` is how many seconds to wait for a lock that somebody else holds
-    outside the service (a backup, a shell).
-    """
+    """Queues in one file (see `Database`)."""
 
     def __init__(
         self, path: str, *, synchronous: str = "FULL", busy_timeout: float = 4.0
     ) -> None:
-        self._path = path
-        self._synchronous = synchronous
-        self._busy_timeout = busy_timeout
-        self._readers: deque[sqlite3.Connection] = deque()
-        try:
-            schema.make_folder(path)
-            self._lock = FileLock(path + ".lock")
-            with self._lock.held():
-                schema.make_file(path)
-                with closing(self._connect()) as connection:
-                    schema.prepare(path, connection)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"{path} cannot be used: {error}.") from None
-        self._commits = GroupCommit(
-            self._connect, self._lock, patience=PATIENCE * busy_timeout
+        self._database = Database(
+            path, synchronous=synchronous, busy_timeout=busy_timeout
         )
 
     # Queues ---------------------------------------------------------------------------
@@ -93,7 +64,7 @@ class SqliteStore:
         now: float,
     ) -> bool:
         if expect is None:
-            return self._commits.run(
+            return self._database.write(
                 lambda connection: queue_steps.create(
                     connection, key, metadata, delays, revision
                 )
@@ -110,7 +81,7 @@ class SqliteStore:
         return False
 
     def get_queue(self, key: QueueKey) -> Queue:
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return rows.load(connection, key)
 
     def delete_queue(self, key: QueueKey) -> None:
@@ -119,7 +90,7 @@ class SqliteStore:
             if row is not None:
                 queue_steps.remove(connection, row)
 
-        self._commits.run(remove)
+        self._database.write(remove)
 
     def list_queues(
         self,
@@ -130,13 +101,13 @@ class SqliteStore:
         name: str = "",
         match: Mapping[str, str | int] | None = None,
     ) -> Page[Queue]:
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return queue_steps.page(
                 connection, project, marker, limit, name, match or {}
             )
 
     def count_queues(self, project: str) -> int:
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             counted: tuple[int] = connection.execute(
                 "SELECT count(*) FROM queues WHERE project = ?", (project,)
             ).fetchone()
@@ -163,7 +134,7 @@ class SqliteStore:
         now: float,
     ) -> None:
         try:
-            self._commits.run(
+            self._database.write(
                 lambda connection: message_steps.post(
                     connection, key, messages, client, revision, now
                 )
@@ -290,13 +261,10 @@ class SqliteStore:
     # Upkeep ---------------------------------------------------------------------------
 
     def ping(self) -> None:
-        self._commits.run(
-            lambda connection: connection.execute("UPDATE pulse SET beats = beats + 1")
-        )
+        self._database.ping()
 
     def clock(self) -> float:
-        # All processes that share the file run on this machine.
-        return time.time()
+        return self._database.clock()
 
     def sweep(self, *, now: float) -> int:
         changes = 0
@@ -304,15 +272,12 @@ class SqliteStore:
             lambda connection: sweeping.settle_due(connection, now),
             sweeping.drop_garbage,
         ):
-            while (done := self._commits.run(step)) is not None:
+            while (done := self._database.write(step)) is not None:
                 changes += done
         return changes
 
     def close(self) -> None:
-        self._commits.close()
-        while self._readers:
-            self._readers.pop().close()
-        self._lock.close()
+        self._database.close()
 
     # How a step is run ----------------------------------------------------------------
 
@@ -341,7 +306,7 @@ class SqliteStore:
                 row = rows.find(connection, key) or row
             return step(connection, row)
 
-        while isinstance(result := self._commits.run(whole), Again):
+        while isinstance(result := self._database.write(whole), Again):
             pass
         return result
 
@@ -349,7 +314,7 @@ class SqliteStore:
         self, key: QueueKey, now: float, step: Callable[[sqlite3.Connection, Row], T]
     ) -> T:
         """Run a reading step on the settled queue. Raises QueueNotFound."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             # PERF: two statements in one transaction take 8 µs less than one by one.
             connection.execute("BEGIN")
             try:
@@ -362,28 +327,3 @@ class SqliteStore:
                 connection.rollback()
         self._change(key, now, _nothing)
         return self._look(key, now, step)
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection for statements that only read.
-
-        There are as many as threads have ever read at once: threads come and go.
-        """
-        try:
-            try:
-                connection = self._readers.pop()
-            except IndexError:
-                connection = self._connect()
-            try:
-                yield connection
-            finally:
-                self._readers.append(connection)
-        except sqlite3.Error as error:
-            raise unavailable(error) or error from None
-
-    def _connect(self) -> sqlite3.Connection:
-        return schema.connect(
-            self._path,
-            synchronous=self._synchronous,
-            busy_timeout=self._busy_timeout,
-        )
