@@ -2,13 +2,20 @@
 """Facts of the options: defaults, where they are read from, what is refused."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from zaqar import conf
-from zaqar.conf import MongoSettings, Settings
+from zaqar.conf import (
+    MongoSettings,
+    RedisSettings,
+    Settings,
+    SqliteSettings,
+    StoreSettings,
+    pool_store,
+)
 from zaqar.errors import ConfigurationError
 from zaqar.limits import Limits
 
@@ -189,19 +196,83 @@ def test_the_old_name_of_the_message_store_is_understood(load: Load) -> None:
         load("[drivers]\nstorage = swift\n")
 
 
+@pytest.mark.parametrize("name", ["pooling", "sharding"])
+def test_pools_are_kept_by_the_management_store(load: Load, name: str) -> None:
+    assert load("").registry is None
+
+    settings = load(
+        f"[DEFAULT]\n{name} = true\n"
+        "[drivers]\nmessage_store = redis\nmanagement_store = sqlite\n"
+        "[drivers:management_store:sqlite]\nuri = sqlite:////somewhere/registry.db\n"
+        "[pooling:catalog]\nenable_virtual_pool = true\n"
+    )
+
+    assert settings.registry == SqliteSettings("/somewhere/registry.db", "FULL")
+    assert isinstance(settings.store, RedisSettings)
+    assert settings.virtual_pool
+
+
+FOLDER = "/data"
+
+
+def pool_of(
+    load: Load, uri: str, options: Mapping[str, object] | None = None
+) -> StoreSettings:
+    return pool_store(load("").config, uri, options or {}, FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind"),
+    [
+        ("sqlite:///a.db", SqliteSettings("/data/a.db", "FULL")),
+        ("sqlite:////data/b/a.db", SqliteSettings("/data/b/a.db", "FULL")),
+        ("redis://h:1", RedisSettings("redis://h:1", 10, 1.0)),
+        ("redis:/tmp/socket", RedisSettings("redis:/tmp/socket", 10, 1.0)),
+    ],
+)
+def test_pool_has_the_driver_of_its_uri(
+    load: Load, uri: str, kind: StoreSettings
+) -> None:
+    assert pool_of(load, uri) == kind
+
+
+def test_pool_has_options_of_its_own(load: Load) -> None:
+    found = pool_of(load, "mongodb://h", {"ordering": "relaxed", "max_retry_sleep": 1})
+
+    assert isinstance(found, MongoSettings)
+    assert (found.ordering, found.database) == ("relaxed", "zaqar")
+
+
+@pytest.mark.parametrize(
+    ("uri", "options", "told"),
+    [
+        ("bogus", {}, "scheme must be one of sqlite, redis"),
+        ("http://h", {}, "scheme"),
+        ("", {}, "scheme"),
+        ("sqlite:////etc/a.db", {}, "below the data folder"),
+        ("sqlite:///../a.db", {}, "below the data folder"),
+        ("sqlite:///", {}, "sqlite"),
+        ("redis://h", {"ordering": "strict"}, "options: ordering is none of"),
+        ("redis://h", {"uri": "redis://i"}, "options: uri is none of"),
+        ("redis://h", {"reconnect_sleep": "soon"}, "options: reconnect_sleep"),
+        ("redis://h", {"reconnect_sleep": []}, "options: reconnect_sleep"),
+        ("mongodb://h", {"ordering": "none"}, "options: ordering"),
+        ("mongodb.fifo://h", {"ordering": "relaxed"}, "always strict"),
+    ],
+)
+def test_pool_that_cannot_be_is_refused(
+    load: Load, uri: str, options: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        pool_of(load, uri, options)
+
+
 @pytest.mark.parametrize(
     ("group", "line", "told"),
     [
-        ("DEFAULT", "pooling = true", r"\[DEFAULT\] pooling = True"),
-        ("DEFAULT", "sharding = true", r"\[DEFAULT\] pooling = True"),
         ("DEFAULT", "auth_strategy = keystone", r"\[DEFAULT\] auth_strategy"),
         ("DEFAULT", "enable_deprecated_api_versions = 1", "1.1"),
         ("cors", "allowed_origin = https://a.example", r"\[cors\] allowed_origin"),
-        (
-            "pooling:catalog",
-            "enable_virtual_pool = true",
-            r"\[pooling:catalog\] enable_virtual_pool",
-        ),
         ("drivers", "transport = websocket", r"\[drivers\] transport = websocket"),
         ("drivers", "message_store = swift", "sqlite"),
         ("drivers", "management_store = sqlalchemy", "sqlite"),

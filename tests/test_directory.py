@@ -62,6 +62,15 @@ def test_uri_belongs_to_one_pool() -> None:
         made(pool("a"), Pool("b", "id", "uri-a", 1, None, {}, ("FIFO",)))
 
 
+def test_store_belongs_to_one_pool_whatever_its_uri() -> None:
+    one = Pool("a", "id-a", "redis://here", 1, None, {}, ("FIFO",), "same")
+    found = made(one)
+
+    with pytest.raises(PoolUriInUse):
+        found.with_pool(Pool("b", "id-b", "redis://there", 1, None, {}, (), "same"))
+    assert found.with_pool(one).pools == (one,)
+
+
 def test_pools_of_one_flavor_and_pools_without_one_are_alike() -> None:
     found = made(pool("a"), pool("b", flavor="f", capabilities=("AOD",)))
 

@@ -8,7 +8,7 @@ import pytest
 
 from zaqar import conf
 from zaqar.errors import ConfigurationError
-from zaqar.service import open_store
+from zaqar.stores import open_store
 
 
 @pytest.mark.parametrize("driver", ["redis", "mongodb"])
@@ -24,4 +24,4 @@ def test_a_store_without_its_libraries_names_the_extra(
     monkeypatch.setitem(sys.modules, f"zaqar.storage.{driver}.store", None)
 
     with pytest.raises(ConfigurationError, match=rf"pip install 'zaqar\[{driver}\]'"):
-        open_store(settings)
+        open_store(settings.store)

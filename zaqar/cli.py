@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from oslo_log import log
 
-from zaqar import conf, service
+from zaqar import conf, service, stores
 from zaqar.conf import Settings, SqliteSettings
 from zaqar.errors import ConfigurationError, StorageUnavailable
 from zaqar.policy import Policy
@@ -69,20 +69,25 @@ def _engine(settings: Settings) -> Callable[[Settings], None]:
 
 
 def check_store(settings: Settings) -> None:
-    """Open the store and close it again, so that nothing is inherited by a fork.
+    """Open what has to work at start, and close it again: no fork may inherit it.
 
-    A server that does not work yet may do so later; a file has to. Raises
-    StorageUnavailable, ConfigurationError.
+    That is the store, or else the registry of pools. A server that does not work yet
+    may do so later; a file has to. Raises StorageUnavailable, ConfigurationError.
     """
-    store = service.open_store(settings)
+    needed = settings.registry or settings.store
+    opened = (
+        stores.open_store(needed)
+        if settings.registry is None
+        else stores.open_registry(needed)
+    )
     try:
-        store.ping()
+        opened.ping()
     except StorageUnavailable as error:
-        if isinstance(settings.store, SqliteSettings):
+        if isinstance(needed, SqliteSettings):
             raise
         print(f"zaqar-server: {error} The store is waited for.", file=sys.stderr)
     finally:
-        store.close()
+        opened.close()
 
 
 def check_address(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 """Reads the options once, into frozen Settings, and refuses what cannot work."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -51,14 +51,30 @@ StoreSettings = SqliteSettings | RedisSettings | MongoSettings
 # Another name of the store, which says that the order is strict.
 FIFO = "mongodb.fifo"
 OFFERED = ("sqlite", "redis", "mongodb", FIFO)
+# The driver of a pool by the scheme of its URI.
+SCHEMES = {
+    "sqlite": "sqlite",
+    "redis": "redis",
+    "rediss": "redis",
+    "mongodb": "mongodb",
+    "mongodb+srv": "mongodb",
+    FIFO: FIFO,
+}
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the options come to; `config` is for oslo's own libraries only."""
+    """What the options come to; `config` is for oslo's own libraries, and for pools.
+
+    `registry` is where pools are kept; None: there are no pools, all queues live in
+    `store`. `data_folder` is where files of pools may be.
+    """
 
     bind: str
     port: int
     store: StoreSettings
+    registry: StoreSettings | None
+    virtual_pool: bool
+    data_folder: str
     engine: str
     workers: int
     threads: int
@@ -141,11 +157,16 @@ def _settings(config: Any) -> Settings:
     limits = Limits(**{name: transport[name] for name in Limits.__struct_fields__})
     _check_limits(limits)
     management = "drivers:management_store:sqlite"
-    sqlite_path(config[management].uri, management)
+    registry_file = sqlite_path(config[management].uri, management)
     return Settings(
         bind=wsgi.bind,
         port=wsgi.port,
-        store=_store_settings(config),
+        store=_store_settings(config, "message_store"),
+        registry=_store_settings(config, "management_store")
+        if config.pooling
+        else None,
+        virtual_pool=config["pooling:catalog"].enable_virtual_pool,
+        data_folder=os.path.dirname(registry_file),
         engine=server.engine,
         workers=server.workers or len(os.sched_getaffinity(0)),
         threads=server.threads,
@@ -165,52 +186,89 @@ def _settings(config: Any) -> Settings:
     )
 
 
-def _store_settings(config: Any) -> StoreSettings:
-    driver = config.drivers.message_store
-    if driver in ("mongodb", FIFO):
-        return _mongo_settings(config, driver)
-    if driver == "redis":
-        redis = config["drivers:message_store:redis"]
-        return RedisSettings(
-            redis.uri, redis.max_reconnect_attempts, redis.reconnect_sleep
-        )
-    sqlite = config["drivers:message_store:sqlite"]
-    return SqliteSettings(sqlite_path(sqlite.uri), sqlite.synchronous)
+def _store_settings(config: Any, kind: str) -> StoreSettings:
+    """Read the options of `message_store` or `management_store`."""
+    driver = config.drivers[kind]
+    name = "mongodb" if driver == FIFO else driver
+    group = f"drivers:{kind}:{name}"
+    values = {option.name: config[group][option.name] for option in OPTIONS[group]}
+    if name == "sqlite":
+        values["path"] = sqlite_path(values["uri"], group)
+    return _made(config, driver, values, f"[{group}] ")
 
 
-def _mongo_settings(config: Any, driver: str) -> MongoSettings:
-    group = "drivers:message_store:mongodb"
-    options = config[group]
-    if not options.uri:
+def pool_store(
+    config: Any, uri: str, options: Mapping[str, Any], folder: str
+) -> StoreSettings:
+    """Return the settings of a pool's store: its own options, else those of the group.
+
+    A file has to lie below `folder`. Raises ConfigurationError.
+    """
+    scheme = uri.partition("://")[0] if "://" in uri else uri.partition(":")[0]
+    driver = SCHEMES.get(scheme)
+    if driver is None:
         raise ConfigurationError(
-            f"[{group}] uri is empty: write mongodb://host[,host..]/?replicaSet=name."
+            f"uri: its scheme must be one of {', '.join(SCHEMES)}."
+        )
+    group = f"drivers:message_store:{'mongodb' if driver == FIFO else driver}"
+    known = {option.name: option for option in OPTIONS[group] if option.name != "uri"}
+    values = {name: config[group][name] for name in known} | {"uri": uri}
+    for name, value in options.items():
+        if name not in known:
+            raise ConfigurationError(
+                f"options: {name} is none of {', '.join(sorted(known))}."
+            )
+        try:
+            values[name] = known[name].type(value)
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"options: {name}: {error}.") from None
+    if driver == "sqlite":
+        values["path"] = _path_below(folder, uri)
+    return _made(config, driver, values, "")
+
+
+def _path_below(folder: str, uri: str) -> str:
+    """Return the file of a pool. SECURITY: administrators of queues are not those of
+    the machine, and must not make or read files anywhere."""
+    written = uri.removeprefix("sqlite:///")
+    path = sqlite_path(f"sqlite:///{os.path.join(folder, written)}", "pool")
+    if not os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep):
+        raise ConfigurationError(
+            f"uri: the file of a pool must lie below the data folder, {folder}."
+        )
+    return path
+
+
+def _made(
+    config: Any, driver: str, values: dict[str, Any], group: str
+) -> StoreSettings:
+    """Return the settings of a store; `group` begins the text of errors."""
+    kind: type[StoreSettings] = MongoSettings
+    if driver in ("mongodb", FIFO):
+        values = {"ordering": "strict", **values, "unreliable": config.unreliable}
+        _check_mongo(driver, values, group)
+    else:
+        kind = RedisSettings if driver == "redis" else SqliteSettings
+    return kind(**{name: values[name] for name in kind.__struct_fields__})
+
+
+def _check_mongo(driver: str, values: Mapping[str, Any], group: str) -> None:
+    if not values["uri"]:
+        raise ConfigurationError(
+            f"{group}uri is empty: write mongodb://host[,host..]/?replicaSet=name."
         )
     # NOTE: the scheme may be the other name too.
-    is_fifo = driver == FIFO or options.uri.startswith(f"{FIFO}://")
-    if is_fifo and options.ordering != "strict":
+    is_fifo = driver == FIFO or values["uri"].startswith(f"{FIFO}://")
+    if is_fifo and values["ordering"] != "strict":
         raise ConfigurationError(
-            f"[{group}] ordering = {options.ordering}: {FIFO} is always strict."
+            f"{group}ordering = {values['ordering']}: {FIFO} is always strict."
         )
-    return MongoSettings(
-        unreliable=config.unreliable,
-        **{
-            name: options[name]
-            for name in MongoSettings.__struct_fields__
-            if name != "unreliable"
-        },
-    )
 
 
 def _refuse_what_is_not_built(config: Any) -> None:
     built = (
-        ("[DEFAULT] pooling", config.pooling, False),
         ("[DEFAULT] auth_strategy", config.auth_strategy, ""),
         ("[cors] allowed_origin", config.cors.allowed_origin, []),
-        (
-            "[pooling:catalog] enable_virtual_pool",
-            config["pooling:catalog"].enable_virtual_pool,
-            False,
-        ),
         (
             "[notification] require_confirmation",
             config.notification.require_confirmation,

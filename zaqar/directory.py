@@ -81,7 +81,7 @@ class Directory(msgspec.Struct, frozen=True):
         """
         others = [other for other in self.pools if other.name != pool.name]
         for other in others:
-            if other.uri == pool.uri:
+            if other.uri == pool.uri or (pool.store and other.store == pool.store):
                 raise PoolUriInUse(other.name)
         alike = next((each for each in others if each.flavor == pool.flavor), None)
         if alike and alike.capabilities != pool.capabilities:

@@ -161,10 +161,10 @@ class MetadataKeyNotFound(NotThere):
 
 
 class PoolUriInUse(ZaqarError):
-    """Raised when a pool gets the URI of another one."""
+    """Raised when a pool gets the URI of another one, or one of the same store."""
 
     def __init__(self, pool: str) -> None:
-        super().__init__(f"Pool {pool} has this uri already.")
+        super().__init__(f"The uri is that of pool {pool}, or leads to its store.")
         self.pool = pool
 
 

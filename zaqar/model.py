@@ -124,7 +124,8 @@ class Pool(msgspec.Struct, frozen=True):
     `id` is random and new whenever a pool is created: the map of queues names pools by
     it, so nothing of a pool that was removed comes back with one of the same name.
     `weight` is its share of new queues; 0: it gets none. `options` are those of its
-    driver's group. `capabilities` are those it had when its URI was last set.
+    driver's group. `capabilities` are those it had when its URI was last set, and
+    `store` is the identity of what the URI reached then.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Pool(msgspec.Struct, frozen=True):
     flavor: str | None = None
     options: Metadata = {}
     capabilities: tuple[str, ...] = ()
+    store: str = ""
 
 
 class Flavor(msgspec.Struct, frozen=True):

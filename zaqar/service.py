@@ -8,20 +8,16 @@ from typing import TypeVar
 
 import msgspec
 
+from zaqar import stores
 from zaqar.clock import Clock
-from zaqar.conf import MongoSettings, RedisSettings, Settings, SqliteSettings
-from zaqar.errors import (
-    ConfigurationError,
-    QueueChanged,
-    QueueNotFound,
-    StorageUnavailable,
-)
+from zaqar.conf import Settings
+from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
 from zaqar.limits import Limits
 from zaqar.model import Metadata, Queue, QueueKey
 from zaqar.policy import Policy
 from zaqar.queue_settings import QueueSettings, settings_of
 from zaqar.storage.base import Store
-from zaqar.storage.sqlite.store import SqliteStore
+from zaqar.storage.pooling.pools import Pools
 
 T = TypeVar("T")
 
@@ -85,7 +81,8 @@ class KnownQueues:
 class Service:
     """The store, the rules and the clock; shared by the threads of a process.
 
-    `now` is the clock of this machine.
+    `pools` are those that the store routes to, None where there are none. `now` is the
+    clock of this machine.
     """
 
     def __init__(
@@ -94,10 +91,13 @@ class Service:
         store: Store,
         policy: Policy,
         now: Callable[[], float] = time.time,
+        *,
+        pools: Pools | None = None,
     ) -> None:
         self.settings = settings
         self.limits = settings.limits
         self.store = store
+        self.pools = pools
         self.policy = policy
         # Corrected by `clock.measure()`, which nothing does by itself.
         self.clock = Clock(store.clock, now)
@@ -122,44 +122,13 @@ def new_revision() -> str:
     return uuid.uuid4().hex
 
 
-def open_store(settings: Settings) -> Store:
-    """Open the message store; after the fork, where processes are forked.
-
-    Raises ConfigurationError.
-    """
-    store = settings.store
-    if isinstance(store, SqliteSettings):
-        return SqliteStore(store.path, synchronous=store.synchronous)
-    driver = "redis" if isinstance(store, RedisSettings) else "mongodb"
-    try:
-        if isinstance(store, RedisSettings):
-            return _open_redis(store)
-        return _open_mongodb(store)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"[drivers] message_store = {driver}: {error}. It comes with the extra "
-            f"'{driver}': pip install 'zaqar[{driver}]'."
-        ) from None
-
-
-def _open_redis(store: RedisSettings) -> Store:
-    from zaqar.storage.redis.store import RedisStore
-
-    return RedisStore(
-        store.uri,
-        max_reconnect_attempts=store.max_reconnect_attempts,
-        reconnect_sleep=store.reconnect_sleep,
-    )
-
-
-def _open_mongodb(store: MongoSettings) -> Store:
-    from zaqar.storage.mongodb.store import MongoStore
-
-    return MongoStore(**msgspec.structs.asdict(store))
-
-
 def build(settings: Settings) -> Service:
-    """Put the service together, its clock set to the store's if that answers."""
-    built = Service(settings, open_store(settings), Policy(settings.config))
+    """Put the service together, its clock set to the store's if that answers.
+
+    After the fork, where processes are forked. Raises ConfigurationError.
+    """
+    pools = stores.open_pools(settings)
+    store = stores.open_store(settings.store) if pools is None else stores.routed(pools)
+    built = Service(settings, store, Policy(settings.config), pools=pools)
     built.clock.measure()
     return built

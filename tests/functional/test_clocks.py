@@ -22,7 +22,8 @@ from zaqar.operations import claims, messages
 from zaqar.operations.claims import Wish
 from zaqar.operations.messages import Draft
 from zaqar.policy import Policy
-from zaqar.service import Service, open_store
+from zaqar.service import Service
+from zaqar.stores import open_store
 
 __all__ = ["own_redis"]
 
@@ -61,7 +62,7 @@ def node(config: Path) -> Iterator[Node]:
     started: list[Service] = []
 
     def start(ahead: float) -> Service:
-        store, policy = open_store(settings), Policy(settings.config)
+        store, policy = open_store(settings.store), Policy(settings.config)
         service = Service(settings, store, policy, lambda: time.time() + ahead)
         started.append(service)
         return service
