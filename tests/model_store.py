@@ -27,6 +27,7 @@ from zaqar.model import (
     Metadata,
     NewMessage,
     Page,
+    Parcel,
     Queue,
     QueueKey,
     QueueStats,
@@ -202,6 +203,11 @@ class ModelStore:
         found.sort(key=lambda queue: _bytes(queue.name))
         items = tuple(found[:limit])
         return Page(items, items[-1].name if items else None)
+
+    def get_queues(self, project: str, names: Sequence[str]) -> list[Queue]:
+        with self._lock:
+            keys = [QueueKey(project, name) for name in dict.fromkeys(names)]
+            return [self._queues[key].value() for key in keys if key in self._queues]
 
     def count_queues(self, project: str) -> int:
         with self._lock:
@@ -385,7 +391,29 @@ class ModelStore:
         with self._lock:
             self._settle(key, now).release(claim)
 
+    # Messages on their way to another store
+
+    def export_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Parcel]:
+        with self._lock:
+            return [
+                Parcel(message.value(), message.client, message.expires)
+                for message in self._settle(key, now).messages[:limit]
+            ]
+
+    def import_messages(
+        self, key: QueueKey, parcels: Sequence[Parcel], *, now: float
+    ) -> None:
+        with self._lock:
+            queue = self._settle(key, now)
+            for parcel in parcels:
+                stored = {message.id for message in queue.messages}
+                if parcel.expires > now and parcel.message.id not in stored:
+                    queue.messages.append(_unpacked(parcel, queue.next_place(), now))
+
     # Upkeep
+
+    def capabilities(self) -> tuple[str, ...]:
+        return ("FIFO", "CLAIMS", "AOD")
 
     def ping(self) -> None:
         pass
@@ -456,6 +484,25 @@ class ModelStore:
             message.ttl = rule.ttl
             message.expires = now + rule.ttl
         queue.messages.append(message)
+
+
+def _unpacked(parcel: Parcel, place: int, now: float) -> StoredMessage:
+    message = parcel.message
+    return StoredMessage(
+        place=place,
+        arrived=now,
+        id=message.id,
+        body=message.body,
+        ttl=message.ttl,
+        created=message.created,
+        expires=parcel.expires,
+        shown=now,
+        client=parcel.client,
+        checksum=message.checksum,
+        claim_count=message.claim_count,
+        origin=message.origin,
+        origin_claims=message.origin_claims,
+    )
 
 
 def _bytes(name: str) -> bytes:

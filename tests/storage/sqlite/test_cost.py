@@ -21,7 +21,7 @@ from tests.contract.arrange import (
     set_delays,
 )
 from tests.storage.sqlite.recording import RecordingConnection
-from zaqar.model import DeadLetter, QueueKey
+from zaqar.model import DeadLetter, Message, Parcel, QueueKey
 from zaqar.storage.sqlite.store import SqliteStore
 
 Operation = Callable[[SqliteStore, float], object]
@@ -52,9 +52,14 @@ def fill(store: SqliteStore, depth: int) -> None:
         post(store, 1, QueueKey("other", f"queue-{number:05}"))
 
 
+def exported(store: SqliteStore, limit: int = 10, now: float = T0) -> list[Parcel]:
+    return store.export_messages(KEY, limit, now=now)
+
+
 def do_everything(store: SqliteStore) -> None:
     """Make the store use each statement that it has."""
     fill(store, 40)
+    create(store, QueueKey("project", "dead"))
     ids = listed(store)
     marker = store.list_messages(KEY, limit=3, now=T0).marker
     for claimed in (True, False):
@@ -76,6 +81,8 @@ def do_everything(store: SqliteStore) -> None:
     store.release_claim(KEY, "small", now=T0)
     store.queue_stats(KEY, now=T0)
     store.count_queues("project")
+    store.get_queues("project", ["queue", "none"])
+    store.import_messages(QueueKey("project", "dead"), exported(store), now=T0)
     store.list_queues("project", limit=3)
     store.list_queues("project", marker="o", limit=3, name="1", match={"a": 1})
     claim_id, held = claim(store, ttl=20_000, limit=2, dead_letter=RULE)
@@ -153,7 +160,9 @@ READS: dict[str, Operation] = {
     "stats": lambda store, now: store.queue_stats(KEY, now=now),
     "get claim": lambda store, now: store.get_claim(KEY, "small", now=now),
     "get queue": lambda store, now: store.get_queue(KEY),
+    "get queues": lambda store, now: store.get_queues("project", ["queue", "none"]),
     "list queues": lambda store, now: store.list_queues("project", limit=10),
+    "export": lambda store, now: exported(store, 10, now),
 }
 
 WRITES: dict[str, Operation] = {
@@ -183,6 +192,14 @@ WRITES: dict[str, Operation] = {
     ),
     "put queue": lambda store, now: store.put_queue(
         QueueKey("project", "new"), {}, delays=False, revision="r", now=now
+    ),
+    "import": lambda store, now: store.import_messages(
+        KEY,
+        [
+            Parcel(Message(message_id(now), b"1", 9_000, now), "c", now + 9_000)
+            for _ in range(10)
+        ],
+        now=now,
     ),
     "ping": lambda store, now: store.ping(),
 }

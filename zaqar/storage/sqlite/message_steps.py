@@ -3,9 +3,8 @@
 
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TypeVar
 
 from zaqar.errors import ClaimDoesNotHoldMessage, MessageIsClaimed, QueueChanged
 from zaqar.model import Message, NewMessage, Page, QueueKey
@@ -13,8 +12,6 @@ from zaqar.storage import places
 from zaqar.storage.sqlite import rows
 from zaqar.storage.sqlite.rows import Row
 from zaqar.storage.sqlite.schema import CLAIMED, DELAYED, READY
-
-T = TypeVar("T")
 
 # In the order of the fields of Message.
 FIELDS = "id, body, ttl, created, claim, claim_count, checksum, origin, origin_claims"
@@ -187,7 +184,7 @@ def _by_ids(count: int, fields: str) -> str:
 def get(connection: sqlite3.Connection, row: Row, ids: Sequence[str]) -> list[Message]:
     """Return those of the messages that are there, in the order asked."""
     found = {}
-    for part in _parts(list(dict.fromkeys(ids))):
+    for part in rows.parts(list(dict.fromkeys(ids))):
         for fields in connection.execute(
             _by_ids(len(part), FIELDS), (row.number, *part)
         ):
@@ -245,7 +242,7 @@ def delete_many(
 ) -> None:
     """Delete messages; with claims, only if one of these holds each of them."""
     found: list[tuple[int, str, str | None]] = []
-    for part in _parts(list(dict.fromkeys(ids))):
+    for part in rows.parts(list(dict.fromkeys(ids))):
         found += connection.execute(
             _by_ids(len(part), "number, id, claim"), (row.number, *part)
         ).fetchall()
@@ -259,15 +256,9 @@ def delete_many(
 
 
 def _drop(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
-    for part in _parts(list(numbers)):
+    for part in rows.parts(list(numbers)):
         marks = ", ".join("?" * len(part))
         connection.execute(f"DELETE FROM messages WHERE number IN ({marks})", part)
-
-
-def _parts(items: list[T]) -> Iterator[list[T]]:
-    """Cut a list so that one statement never has too many parameters."""
-    for start in range(0, len(items), 500):
-        yield items[start : start + 500]
 
 
 def pop(connection: sqlite3.Connection, row: Row, limit: int) -> list[Message]:

@@ -2,7 +2,7 @@
 """Steps on queues: create, change, list, count, purge, remove."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import msgspec
@@ -148,6 +148,26 @@ def page(
     items = tuple(islice(matching, limit))
     found.close()
     return Page(items, items[-1].name if items else None)
+
+
+def some(
+    connection: sqlite3.Connection, project: str, names: Sequence[str]
+) -> list[Queue]:
+    """Return those of the queues that exist."""
+    distinct = list(dict.fromkeys(names))
+    found: list[Queue] = []
+    for part in rows.parts(distinct):
+        marks = ", ".join("?" * len(part))
+        found += map(
+            rows.decode,
+            connection.execute(
+                "SELECT name, document, revision, delays FROM queues"
+                " JOIN metadata ON metadata.queue = queues.number"
+                f" WHERE project = ? AND name IN ({marks})",
+                (project, *part),
+            ),
+        )
+    return found
 
 
 def stats(connection: sqlite3.Connection, row: Row) -> QueueStats:

@@ -7,13 +7,16 @@ the state of each message is exact wherever it is read, and no query compares in
 """
 
 import sqlite3
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from zaqar.errors import QueueNotFound
 from zaqar.model import Queue, QueueKey
 from zaqar.storage.sqlite.schema import DELAYED, NEVER, READY
+
+T = TypeVar("T")
 
 # How many messages one transaction settles or removes: about 20 ms of work where they
 # are small.
@@ -177,3 +180,9 @@ def free_claim(connection: sqlite3.Connection, row: Row, claim: str) -> int:
     """Remove a claim, set its messages free, and return how many they were."""
     connection.execute(DROP_CLAIM, (row.number, claim))
     return connection.execute(FREE, (row.delays, row.number, claim)).rowcount
+
+
+def parts(items: list[T]) -> Iterator[list[T]]:
+    """Cut a list so that one statement never has too many parameters."""
+    for start in range(0, len(items), 500):
+        yield items[start : start + 500]

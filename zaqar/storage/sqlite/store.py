@@ -13,6 +13,7 @@ from zaqar.model import (
     Metadata,
     NewMessage,
     Page,
+    Parcel,
     Queue,
     QueueKey,
     QueueStats,
@@ -20,6 +21,7 @@ from zaqar.model import (
 from zaqar.storage.sqlite import (
     claim_steps,
     message_steps,
+    moving_steps,
     queue_steps,
     rows,
     sweeping,
@@ -105,6 +107,10 @@ class SqliteStore:
             return queue_steps.page(
                 connection, project, marker, limit, name, match or {}
             )
+
+    def get_queues(self, project: str, names: Sequence[str]) -> list[Queue]:
+        with self._database.reading() as connection:
+            return queue_steps.some(connection, project, names)
 
     def count_queues(self, project: str) -> int:
         with self._database.reading() as connection:
@@ -258,7 +264,29 @@ class SqliteStore:
             lambda connection, row: claim_steps.release(connection, row, claim),
         )
 
+    # Messages on their way to another store -------------------------------------------
+
+    def export_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Parcel]:
+        return self._look(
+            key,
+            now,
+            lambda connection, row: moving_steps.export(connection, row, limit),
+        )
+
+    def import_messages(
+        self, key: QueueKey, parcels: Sequence[Parcel], *, now: float
+    ) -> None:
+        self._change(
+            key,
+            now,
+            lambda connection, row: moving_steps.receive(connection, row, parcels, now),
+        )
+
     # Upkeep ---------------------------------------------------------------------------
+
+    def capabilities(self) -> tuple[str, ...]:
+        durability = ("DURABILITY",) * self._database.is_durable()
+        return ("FIFO", "CLAIMS", *durability, "AOD")
 
     def ping(self) -> None:
         self._database.ping()
