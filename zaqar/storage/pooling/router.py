@@ -206,12 +206,13 @@ class Router:
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
-        self._at(
-            key,
-            lambda store: store.purge_queue(
-                key, messages=messages, subscriptions=subscriptions, now=now
-            ),
-        )
+        if messages:
+            self._at(
+                key,
+                lambda store: store.purge_queue(
+                    key, messages=True, subscriptions=subscriptions, now=now
+                ),
+            )
 
     # Messages -------------------------------------------------------------------------
 
