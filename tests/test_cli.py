@@ -217,6 +217,22 @@ def test_server_of_a_store_that_does_not_answer_is_no_reason_to_refuse(
     assert "The store is waited for." in capsys.readouterr().err
 
 
+def pooled(tmp_path: Path) -> str:
+    registry = f"uri = sqlite:///{tmp_path}/registry.db"
+    return f"[DEFAULT]\npooling = true\n[drivers:management_store:sqlite]\n{registry}\n"
+
+
+def test_with_pooling_the_registry_is_checked_and_its_pools_are_counted(
+    config: Config, tmp_path: Path
+) -> None:
+    settings = conf.load(config(pooled(tmp_path)))
+
+    assert cli.check_store(settings) == 0
+
+    assert (tmp_path / "registry.db").exists()
+    assert not (tmp_path / "zaqar.db").exists()
+
+
 def test_a_built_service_has_the_wall_clock(config: Config) -> None:
     built = service.build(conf.load(config()))
 

@@ -15,6 +15,9 @@ SETTINGS = Settings(
     bind="127.0.0.1",
     port=8888,
     store=SqliteSettings("/var/lib/zaqar/zaqar.db", "FULL"),
+    registry=None,
+    virtual_pool=False,
+    data_folder="/var/lib/zaqar",
     engine="gunicorn",
     workers=2,
     threads=8,
@@ -166,3 +169,48 @@ def test_an_unreliable_store_is_told() -> None:
     assert "unreliable" not in reliable
     assert "messages that were answered may be lost" in unreliable
     assert "majority and journal" not in unreliable
+
+
+# Pooling -----------------------------------------------------------------------------
+
+REGISTRY = SqliteSettings("/var/lib/zaqar/registry.db", "FULL")
+
+
+def test_with_pooling_the_registry_is_told_and_not_the_store() -> None:
+    report = start_report(with_(registry=REGISTRY), 2)
+
+    assert "registry        sqlite, /var/lib/zaqar/registry.db" in report
+    assert "pools           2;" in report
+    assert "/var/lib/zaqar/zaqar.db" not in report
+    assert "durability" not in report
+    assert "there is no pool" not in report
+
+
+def test_pooling_without_a_pool_is_warned_of_with_the_command_that_mends_it() -> None:
+    report = start_report(with_(registry=REGISTRY), 0)
+
+    assert "warning         there is no pool, so no queue can be made" in report
+    assert "zaqar-manage pool create NAME --uri URI --weight 100" in report
+
+
+def test_the_default_pool_is_told_with_what_it_promises() -> None:
+    report = start_report(with_(registry=REGISTRY, virtual_pool=True), 0)
+
+    assert "default pool    sqlite, /var/lib/zaqar/zaqar.db: synchronous=FULL" in report
+    assert "there is no pool" not in report
+
+
+def test_a_registry_that_did_not_answer_is_no_registry_without_pools() -> None:
+    report = start_report(with_(registry=REGISTRY), None)
+
+    assert "pools           not known yet" in report
+    assert "there is no pool" not in report
+
+
+def test_what_the_registry_may_lose_is_warned_of() -> None:
+    store = RedisSettings("redis://:cret@redis.example.org", 10, 1.0)
+
+    report = start_report(with_(registry=store), 1)
+
+    assert "warning         registry: what a power cut or a killed Redis" in report
+    assert "cret" not in report

@@ -5,10 +5,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from oslo_log import log
 
-from zaqar import conf, service, stores
+from zaqar import conf, directory, service, stores
 from zaqar.conf import Settings, SqliteSettings
 from zaqar.errors import ConfigurationError, StorageUnavailable
 from zaqar.policy import Policy
@@ -43,11 +44,11 @@ def _run(
 def _serve(settings: Settings) -> None:
     from zaqar.server.report import start_report
 
-    check_store(settings)
+    pools = check_store(settings)
     check_address(settings)
     Policy(settings.config)
     serve = _engine(settings)
-    print(start_report(settings), flush=True)
+    print(start_report(settings, pools), flush=True)
     if settings.daemon:
         _detach()
     serve(settings)
@@ -68,26 +69,29 @@ def _engine(settings: Settings) -> Callable[[Settings], None]:
     return serve_by_gunicorn
 
 
-def check_store(settings: Settings) -> None:
+def check_store(settings: Settings) -> int | None:
     """Open what has to work at start, and close it again: no fork may inherit it.
 
-    That is the store, or else the registry of pools. A server that does not work yet
-    may do so later; a file has to. Raises StorageUnavailable, ConfigurationError.
+    That is the store, or else the registry of pools: how many there are is returned,
+    None where there are none to register or nobody could be asked. A server that does
+    not work yet may do so later; a file has to.
+    Raises StorageUnavailable, ConfigurationError.
     """
     needed = settings.registry or settings.store
-    opened = (
-        stores.open_store(needed)
-        if settings.registry is None
-        else stores.open_registry(needed)
-    )
     try:
-        opened.ping()
+        if settings.registry is None:
+            with closing(stores.open_store(needed)) as store:
+                store.ping()
+            return None
+        with closing(stores.open_registry(needed)) as registry:
+            registry.ping()
+            document, _ = registry.read_directory()
+            return len(directory.read(document).pools)
     except StorageUnavailable as error:
         if isinstance(needed, SqliteSettings):
             raise
         print(f"zaqar-server: {error} The store is waited for.", file=sys.stderr)
-    finally:
-        opened.close()
+    return None
 
 
 def check_address(settings: Settings) -> None:

@@ -186,6 +186,14 @@ def _settings(config: Any) -> Settings:
     )
 
 
+def management_store(settings: Settings) -> StoreSettings:
+    """Return where pools are kept, or would be if pooling were on.
+
+    Raises ConfigurationError.
+    """
+    return settings.registry or _store_settings(settings.config, "management_store")
+
+
 def _store_settings(config: Any, kind: str) -> StoreSettings:
     """Read the options of `message_store` or `management_store`."""
     driver = config.drivers[kind]

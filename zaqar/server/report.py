@@ -13,19 +13,22 @@ PASSWORD = re.compile(r"(://[^:@]*):.*@")
 SECRET_OPTION = re.compile(r"(\w*(?:password|properties))=[^&]*", re.IGNORECASE)
 
 
-def start_report(settings: Settings) -> str:
-    """Return the lines that are printed before the first request is served."""
+def start_report(settings: Settings, pools: int | None = None) -> str:
+    """Return the lines that are printed before the first request is served.
+
+    `pools` is how many are registered; None: there are no pools, or nobody could be
+    asked.
+    """
     address = base_url(settings)
     lines = [
         f"zaqar-server {__version__}",
         f"  address         {address}",
-        f"  store           {_place(settings.store)}",
-        f"  durability      {_promise(settings.store)}",
+        *_keeping(settings, pools),
         "  authentication  none: project and client id are taken from the headers",
         f"  engine          {settings.engine}, {settings.workers} workers of "
         f"{settings.threads} threads",
         f"  admin mode      {'on' if settings.admin_mode else 'off'}",
-        *(f"  warning         {warning}" for warning in warnings(settings)),
+        *(f"  warning         {warning}" for warning in warnings(settings, pools)),
         "",
         "Try it:",
         "",
@@ -33,6 +36,22 @@ def start_report(settings: Settings) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _keeping(settings: Settings, pools: int | None) -> list[str]:
+    """Tell where messages are kept, and what is promised of them."""
+    if settings.registry is None:
+        return [
+            f"  store           {_place(settings.store)}",
+            f"  durability      {_promise(settings.store)}",
+        ]
+    count = "not known yet" if pools is None else str(pools)
+    default = f"{_place(settings.store)}: {_promise(settings.store)}"
+    return [
+        f"  registry        {_place(settings.registry)}",
+        f"  pools           {count}; zaqar-manage pool list tells what they promise",
+        *([f"  default pool    {default}"] if settings.virtual_pool else []),
+    ]
 
 
 def base_url(settings: Settings) -> str:
@@ -45,8 +64,8 @@ def base_url(settings: Settings) -> str:
     return f"http://{host}:{settings.port}"
 
 
-def warnings(settings: Settings) -> list[str]:
-    """List what an operator should know to be unsafe."""
+def warnings(settings: Settings, pools: int | None = None) -> list[str]:
+    """List what an operator should know to be unsafe, or not to work."""
     found = []
     if not _is_loopback(settings.bind):
         found.append(
@@ -62,7 +81,10 @@ def warnings(settings: Settings) -> list[str]:
             "granian takes X_Project_ID for X-Project-ID: a proxy that says who asks "
             "must drop header names with an underscore"
         )
-    found += _losses(settings.store)
+    if settings.registry is not None:
+        found += _pooling_warnings(settings, pools)
+    if settings.registry is None or settings.virtual_pool:
+        found += _losses(settings.store)
     if settings.secret_key:
         found.append(
             "[signed_url] secret_key is set, but this release offers no signed URLs: "
@@ -70,6 +92,18 @@ def warnings(settings: Settings) -> list[str]:
         )
     if settings.admin_mode:
         found.append("admin mode is on, and roles are taken from the X-Roles header")
+    return found
+
+
+def _pooling_warnings(settings: Settings, pools: int | None) -> list[str]:
+    found = []
+    if pools == 0 and not settings.virtual_pool:
+        found.append(
+            "there is no pool, so no queue can be made (503); register one: "
+            "zaqar-manage pool create NAME --uri URI --weight 100"
+        )
+    if settings.registry is not None:
+        found += [f"registry: {loss}" for loss in _losses(settings.registry)]
     return found
 
 
