@@ -78,6 +78,19 @@ class ModelRegistry:
         with self._data.lock:
             return sum(key.project == project for key in self._data.bindings)
 
+    def count_bound(self, pool: str) -> int:
+        return len(self._bound(pool))
+
+    def unbind_pool(self, pool: str, limit: int) -> int:
+        with self._data.lock:
+            gone = self._bound(pool)[:limit]
+            for key in gone:
+                del self._data.bindings[key]
+            return len(gone)
+
+    def _bound(self, pool: str) -> list[QueueKey]:
+        return [key for key, each in self._data.bindings.items() if each.pool == pool]
+
     def ping(self) -> None:
         pass
 

@@ -567,7 +567,39 @@ class HandlesContract:
         assert [handle.find_queue(KEY) for handle in handles] == [bound] * 8
 
 
+class PoolContract:
+    def test_queues_of_a_pool_are_counted(self, registry: Registry) -> None:
+        pools = ("one", "two", "")
+        bound = [
+            bind(registry, QueueKey("p", str(number)), "one") for number in range(3)
+        ]
+        moving = bind(registry, QueueKey("q", "0"), "two")
+        before = [registry.count_bound(pool) for pool in pools]
+
+        registry.bind_queue(QueueKey("q", "0"), binding("one"), expect=moving)
+        registry.unbind_queue(QueueKey("p", "0"), bound[0])
+
+        assert before == [3, 1, 0]
+        assert [registry.count_bound(pool) for pool in pools] == [3, 0, 0]
+
+    def test_queues_of_a_pool_are_set_free_in_portions(
+        self, registry: Registry
+    ) -> None:
+        for number in range(5):
+            bind(registry, QueueKey("p", str(number)), "one")
+        bind(registry, QueueKey("p", "other"), "two")
+
+        freed = [registry.unbind_pool("one", 2) for _ in range(4)]
+
+        assert freed == [2, 2, 1, 0]
+        assert [name for name, _ in registry.list_queues("p", limit=9)] == ["other"]
+        assert registry.count_queues("p") == 1
+        assert registry.find_queue(QueueKey("p", "0")) is None
+        assert registry.unbind_pool("nosuch", 2) == 0
+
+
 class RegistryContract(
+    PoolContract,
     DirectoryContract,
     BindingContract,
     ListingContract,

@@ -364,6 +364,17 @@ class Registry(Protocol):
         """Return how many queues of the project are bound."""
         ...
 
+    def count_bound(self, pool: str) -> int:
+        """Return how many queues are bound to the pool with this id."""
+        ...
+
+    def unbind_pool(self, pool: str, limit: int) -> int:
+        """Set some queues of the pool free, `limit` at most; return how many.
+
+        Less than `limit`: there are no more.
+        """
+        ...
+
     def ping(self) -> None:
         """Check that the registry answers, by a write."""
         ...

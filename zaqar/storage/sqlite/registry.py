@@ -9,6 +9,10 @@ from zaqar.storage.sqlite.database import Database
 
 FIND = "SELECT pool, version FROM bindings WHERE project = ? AND name = ?"
 BIND = "REPLACE INTO bindings (project, name, pool, version) VALUES (?, ?, ?, ?)"
+UNBIND_POOL = """
+    DELETE FROM bindings WHERE (project, name) IN
+    (SELECT project, name FROM bindings WHERE pool = ? LIMIT ?)
+"""
 UNBIND = "DELETE FROM bindings WHERE project = ? AND name = ?"
 
 
@@ -96,6 +100,18 @@ class SqliteRegistry:
                 "SELECT count(*) FROM bindings WHERE project = ?", (project,)
             ).fetchone()
             return counted[0]
+
+    def count_bound(self, pool: str) -> int:
+        with self._database.reading() as connection:
+            counted: tuple[int] = connection.execute(
+                "SELECT count(*) FROM bindings WHERE pool = ?", (pool,)
+            ).fetchone()
+            return counted[0]
+
+    def unbind_pool(self, pool: str, limit: int) -> int:
+        return self._database.write(
+            lambda connection: connection.execute(UNBIND_POOL, (pool, limit)).rowcount
+        )
 
     def ping(self) -> None:
         self._database.ping()

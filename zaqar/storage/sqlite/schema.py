@@ -96,6 +96,7 @@ MIGRATIONS = (
         version TEXT NOT NULL,
         PRIMARY KEY (project, name)
     ) WITHOUT ROWID;
+    CREATE INDEX binding_by_pool ON bindings (pool);
 
     -- `moved`: 1 where the message came from another queue or store, NULL otherwise; so
     -- its place says nothing of its id's time.
