@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.contract.moving import MovingContract
 from tests.contract.processes import ProcessContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
@@ -14,11 +15,15 @@ from tests.redis_servers import RedisCluster
 from zaqar.storage.redis.store import RedisStore
 
 
-class TestRedisStore(StoreContract, StateMachineContract, ProcessContract):
+class TestRedisStore(
+    StoreContract, MovingContract, StateMachineContract, ProcessContract
+):
     pass
 
 
-class TestRedisStoreOnACluster(StoreContract, StateMachineContract, ProcessContract):
+class TestRedisStoreOnACluster(
+    StoreContract, MovingContract, StateMachineContract, ProcessContract
+):
     @pytest.fixture
     def opener(
         self, redis_cluster: RedisCluster, prefix: str

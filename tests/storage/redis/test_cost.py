@@ -14,10 +14,11 @@ from tests.contract.arrange import (
     claim,
     create,
     draft,
+    message_id,
     post,
 )
 from tests.redis_servers import RedisServer
-from zaqar.model import DeadLetter, QueueKey
+from zaqar.model import DeadLetter, Message, Parcel, QueueKey
 from zaqar.storage.base import Store
 from zaqar.storage.redis import pool
 from zaqar.storage.redis.store import RedisStore
@@ -68,8 +69,20 @@ OPERATIONS: dict[str, Operation] = {
     "release": lambda store, revision, ids, held: store.release_claim(
         KEY, held, now=T0
     ),
+    "export": lambda store, revision, ids, held: store.export_messages(KEY, 10, now=T0),
+    "import": lambda store, revision, ids, held: store.import_messages(
+        KEY,
+        [
+            Parcel(Message(message_id(T0), b"1", 300, T0), CLIENT, T0 + 300)
+            for _ in range(10)
+        ],
+        now=T0,
+    ),
     "stats": lambda store, revision, ids, held: store.queue_stats(KEY, now=T0),
     "get queue": lambda store, revision, ids, held: store.get_queue(KEY),
+    "get queues": lambda store, revision, ids, held: store.get_queues(
+        KEY.project, [KEY.name]
+    ),
 }
 
 
@@ -78,10 +91,12 @@ class Wire:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commands: list[tuple[Any, ...]] = []
+        self.trips = 0
         ask_all = pool.Pool.ask_all
 
         def counted(own: pool.Pool, commands: list[tuple[Any, ...]]) -> list[Any]:
             self.commands += commands
+            self.trips += 1
             return ask_all(own, commands)
 
         monkeypatch.setattr(pool.Pool, "ask_all", counted)
@@ -121,6 +136,20 @@ def test_operation_is_one_command(
     arranged.do(name)
 
     assert len(wire.commands) == 1, wire.commands
+
+
+def test_many_queues_are_got_in_one_trip(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"q{number}" for number in range(20)]
+    for name in names:
+        create(store, QueueKey("p", name))
+    wire = Wire(monkeypatch)
+
+    found = store.get_queues("p", names)
+
+    assert len(found) == 20
+    assert wire.trips == 1
 
 
 def effort(server: RedisServer, work: Callable[[], object]) -> dict[str, int]:

@@ -322,6 +322,32 @@ def test_post_whose_answer_was_lost_is_stored_once(
     assert counted(cut_store) == (3, 0)
 
 
+def test_import_whose_answer_was_lost_does_not_bring_back_what_was_taken(
+    cut_store: RedisStore,
+    cutter: Cutter,
+    own_redis: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    post(cut_store, 3)
+    parcels = cut_store.export_messages(KEY, 10, now=T0)
+    # The server knows the script from now on.
+    cut_store.import_messages(KEY, parcels, now=T0)
+    cut_store.delete_messages(KEY, listed(cut_store), now=T0)
+    other = RedisStore(own_redis.uri)
+    popped: list[str] = []
+
+    def pop(attempt: float) -> None:
+        popped.extend(ids_of(other.pop_messages(KEY, 2, now=T0)))
+
+    monkeypatch.setattr("zaqar.storage.redis.patience.time.sleep", pop)
+    cutter.cuts = 1
+    cut_store.import_messages(KEY, parcels, now=T0)
+
+    ids = [parcel.message.id for parcel in parcels]
+    assert (popped, listed(other)) == (ids[:2], ids[2:])
+    other.close()
+
+
 def forget_scripts(server: RedisServer, other: RedisStore) -> None:
     server.ask("SCRIPT", "FLUSH")
 

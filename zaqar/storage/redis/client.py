@@ -45,13 +45,15 @@ SOON = (BusyLoadingError, ClusterDownError, TryAgainError)
 class Script:
     """A Lua script; the server knows it by its digest once it was loaded.
 
-    `repeatable`: it may be sent again when its answer was lost. `shares`: pieces that
-    stand before it.
+    `repeatable`: it may be sent again when its answer was lost. `base` and `shares`:
+    pieces that stand before it.
     """
 
-    def __init__(self, name: str, *shares: str, repeatable: bool = True) -> None:
+    def __init__(
+        self, name: str, *shares: str, base: str = "common", repeatable: bool = True
+    ) -> None:
         folder = files("zaqar.storage.redis") / "scripts"
-        pieces = [folder / f"{piece}.lua" for piece in ("common", *shares, name)]
+        pieces = [folder / f"{piece}.lua" for piece in (base, *shares, name)]
         self.text = "".join([piece.read_text() for piece in pieces])
         self.digest = sha1(self.text.encode()).hexdigest()
         self.repeatable = repeatable
@@ -129,6 +131,26 @@ class Client:
 
         # What one of many places refuses says nothing of the others.
         return self._attempted(None, attempt)
+
+    def clock(self, key: str, *, attempts: int = -1) -> float:
+        """Return the time of the server that has the key."""
+        seconds, micros = self.ask(key, ("TIME",), attempts=attempts)
+        return int(seconds) + int(micros) / 1e6
+
+    def options(self, pattern: str) -> list[dict[bytes, bytes]] | None:
+        """Return the options of each server that holds keys; None: one of them refuses
+        to tell them."""
+
+        def attempt() -> list[dict[bytes, bytes]] | None:
+            try:
+                answers = self.every_server(("CONFIG", "GET", pattern))
+            except ResponseError as error:
+                if isinstance(error, SOON):
+                    raise
+                return None
+            return [dict(zip(told[::2], told[1::2], strict=True)) for told in answers]
+
+        return self._attempted(None, attempt, limit=1)
 
     def every_server(self, command: Command) -> list[Any]:
         """Ask each server that holds keys, once. Raises Unreached or RedisError."""

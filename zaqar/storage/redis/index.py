@@ -27,12 +27,10 @@ class Index:
         self._client = client
         self._keys = keys
 
-    def clock(self, attempts: int = -1) -> float:
+    def clock(self, *, attempts: int = -1) -> float:
         """Return the time of the server that has the list: one for all services, also
         in a cluster."""
-        told = self._client.ask(self._keys.index, ("TIME",), attempts=attempts)
-        seconds, micros = told
-        return int(seconds) + int(micros) / 1e6
+        return self._client.clock(self._keys.index, attempts=attempts)
 
     def announce(self, key: QueueKey, *, creates: bool) -> bytes:
         """Note that the queue is being created or deleted; give it to `conclude`.
@@ -92,7 +90,7 @@ class Index:
         while len(found) < limit:
             entries = self._entries(first, last, size)
             keys = [key for key in map(key_of, entries) if name in key.name]
-            for queue in self._read(keys):
+            for queue in self.read(keys):
                 if matches(queue.metadata, match) and len(found) < limit:
                     found.append(queue)
             if len(entries) < size:
@@ -100,7 +98,8 @@ class Index:
             first = b"(" + entries[-1]
         return Page(tuple(found), found[-1].name if found else None)
 
-    def _read(self, keys: list[QueueKey]) -> Iterator[Queue]:
+    def read(self, keys: list[QueueKey]) -> Iterator[Queue]:
+        """Return those of the queues that exist."""
         for key, record in zip(keys, self._fields(keys, "v", "y", "d"), strict=True):
             if record[0] is not None:
                 yield packing.queue(key.name, *record)

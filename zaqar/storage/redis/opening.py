@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is checked of the servers when the store is opened.
+"""What is asked of the servers themselves: whether they can serve, what they promise.
 
-A server that does not answer is no reason to refuse: it may start later.
+When the store is opened, a server that does not answer is no reason to refuse: it may
+start later.
 """
 
 from typing import Any
@@ -29,6 +30,19 @@ def check(client: Client) -> None:
         return
     for answer in answers:
         _check(_facts(answer))
+
+
+def is_durable(client: Client) -> bool:
+    """Say whether each server keeps what it answered; one that does not tell does not.
+
+    Raises StorageUnavailable.
+    """
+    told = client.options("append*")
+    return told is not None and all(
+        options.get(b"appendonly") == b"yes"
+        and options.get(b"appendfsync") == b"always"
+        for options in told
+    )
 
 
 def _check(facts: dict[str, str]) -> None:

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How messages and settings are written into the store, and read again.
+"""How messages, places and settings are written into the store, and read again.
 
 A message is a MessagePack array of eight, so that Lua can read its beginning. What
 changes during its life (number, state, claim, count, a longer ttl) stands elsewhere.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from zaqar.model import Message, Metadata, NewMessage, Queue
+from zaqar.model import Message, Metadata, NewMessage, Parcel, Queue
+from zaqar.storage import places
+
+# A number of a message; below 2**53, so that the score of a sorted set holds it.
+NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 class Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -119,6 +124,42 @@ def messages(
     return found
 
 
+def received(parcels: Iterable[Parcel], now: float) -> list[bytes | str | int]:
+    """Return what the script `import` is given of those that live."""
+    values: list[bytes | str | int] = []
+    for parcel in parcels:
+        message = parcel.message
+        stored = Stored(
+            parcel.client,
+            message.created,
+            now,
+            message.ttl,
+            message.checksum,
+            message.origin,
+            message.origin_claims,
+            message.body,
+        )
+        if parcel.expires > now:
+            values += (message.id, _encoder.encode(stored))
+            values += (repr(parcel.expires), message.claim_count)
+    return values
+
+
+def parcels(
+    ids: Sequence[bytes],
+    values: Sequence[bytes],
+    holders: Sequence[bytes | None],
+    extras: Sequence[bytes | None],
+    expiries: Sequence[bytes],
+) -> list[Parcel]:
+    """Read messages that are all there."""
+    found = messages(ids, values, holders, extras)
+    return [
+        Parcel(message, _stored.decode(value).client, float(expires))
+        for message, value, expires in zip(found, values, expiries, strict=True)
+    ]
+
+
 def write_metadata(metadata: Metadata) -> bytes:
     return msgspec.json.encode(metadata)
 
@@ -126,3 +167,14 @@ def write_metadata(metadata: Metadata) -> bytes:
 def queue(name: str, revision: bytes, delays: bytes, metadata: bytes) -> Queue:
     """Read a queue's record."""
     return Queue(name, msgspec.json.decode(metadata), revision.decode(), delays == b"1")
+
+
+def place(marker: str | None) -> tuple[str, str, str]:
+    """Return the number to go on behind; or else the message id, and the instant that
+    is early enough if that message is gone."""
+    if marker is None:
+        return "0", "", ""
+    if NUMBER.fullmatch(marker):
+        return marker, "", ""
+    earliest = places.earliest(marker)
+    return "", marker, "" if earliest is None else repr(earliest)

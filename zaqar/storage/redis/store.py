@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Redis store: the operations of `storage/base.py`, one script each."""
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from os import urandom
@@ -23,11 +22,11 @@ from zaqar.model import (
     Metadata,
     NewMessage,
     Page,
+    Parcel,
     Queue,
     QueueKey,
     QueueStats,
 )
-from zaqar.storage import places
 from zaqar.storage.redis import opening, packing
 from zaqar.storage.redis.address import parse
 from zaqar.storage.redis.client import Client, Script
@@ -58,11 +57,11 @@ CLAIM = Script("claim", *TELLING, "lengthen")
 GET_CLAIM = Script("get_claim", *TELLING)
 RENEW = Script("renew", *SETTLED, "lengthen")
 RELEASE = Script("release", *SETTLED)
+EXPORT = Script("export", *TELLING)
+IMPORT = Script("import", *SETTLED)
 SETTLE = Script("settle", "upkeep")
 
-# A number of a message; below 2**53, so that the score of a sorted set holds it.
-NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
-# Of a post; two that are repeated at the same time never share one.
+# Of a post or an import; two that are repeated at the same time never share one.
 NAME_BYTES = 12
 
 
@@ -147,6 +146,10 @@ class RedisStore:
     ) -> Page[Queue]:
         return self._index.page(project, marker, limit, name, match or {})
 
+    def get_queues(self, project: str, names: Sequence[str]) -> list[Queue]:
+        keys = [QueueKey(project, name) for name in dict.fromkeys(names)]
+        return list(self._index.read(keys))
+
     def count_queues(self, project: str) -> int:
         return self._index.count(project)
 
@@ -204,7 +207,7 @@ class RedisStore:
         delayed: bool = False,
         now: float,
     ) -> Page[Message]:
-        after, id, since = _place(marker)
+        after, id, since = packing.place(marker)
         flags = (int(claimed), int(delayed), int(skip_client is not None))
         found: list[Message] = []
         while True:
@@ -310,7 +313,22 @@ class RedisStore:
     def release_claim(self, key: QueueKey, claim: str, *, now: float) -> None:
         self._run(RELEASE, key, repr(now), claim)
 
+    # Messages on their way to another store -------------------------------------------
+
+    def export_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Parcel]:
+        return packing.parcels(*self._run(EXPORT, key, repr(now), limit)[1:])
+
+    def import_messages(
+        self, key: QueueKey, parcels: Sequence[Parcel], *, now: float
+    ) -> None:
+        name = urandom(NAME_BYTES).hex()
+        self._run(IMPORT, key, repr(now), name, *packing.received(parcels, now))
+
     # Upkeep ---------------------------------------------------------------------------
+
+    def capabilities(self) -> tuple[str, ...]:
+        durability = ("DURABILITY",) * opening.is_durable(self._client)
+        return ("FIFO", "CLAIMS", *durability, "AOD", "HIGH_THROUGHPUT")
 
     def ping(self) -> None:
         pulse = self._keys.pulse
@@ -376,14 +394,3 @@ def _rule(key: QueueKey, rule: DeadLetter | None) -> tuple[str | int, ...]:
     if rule.queue == key.name:
         return 1, "", "", ""
     return 1, rule.queue, rule.max_claims, "" if rule.ttl is None else rule.ttl
-
-
-def _place(marker: str | None) -> tuple[str, str, str]:
-    """Return the number to go on behind; or else the message id, and the instant that
-    is early enough if that message is gone."""
-    if marker is None:
-        return "0", "", ""
-    if NUMBER.fullmatch(marker):
-        return marker, "", ""
-    earliest = places.earliest(marker)
-    return "", marker, "" if earliest is None else repr(earliest)
