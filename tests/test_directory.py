@@ -123,6 +123,14 @@ def test_last_pool_of_a_flavor_stays() -> None:
     assert not found.without_flavor(PROJECT, "f").without_pool("b").pools
 
 
+def test_removed_pool_is_remembered_until_its_queues_are_out_of_the_map() -> None:
+    found = made(pool("a"), pool("b")).without_pool("a").without_pool("b")
+
+    assert found.gone == ("id-a", "id-b")
+    assert found.with_pool(pool("c")).gone == ("id-a", "id-b")
+    assert found.without_gone("id-a").gone == ("id-b",)
+
+
 def test_pool_whose_flavor_is_only_a_name_may_go() -> None:
     assert not made(pool("a", flavor="f")).without_pool("a").pools
 

@@ -26,10 +26,14 @@ MAX_SIZE = 4 * 1024 * 1024
 
 
 class Directory(msgspec.Struct, frozen=True):
-    """Pools and flavors, each by name in code point order."""
+    """Pools and flavors, each by name in code point order.
+
+    `gone` are ids of removed pools whose queues the map still names.
+    """
 
     pools: tuple[Pool, ...] = ()
     flavors: tuple[Flavor, ...] = ()
+    gone: tuple[str, ...] = ()
 
     # Looking ----------------------------------------------------------------------
 
@@ -99,7 +103,14 @@ class Directory(msgspec.Struct, frozen=True):
                 is_flavor = any(each.name == pool.flavor for each in self.flavors)
                 if is_flavor and len(self.pools_of(pool.flavor)) == 1:
                     raise PoolIsNeeded(name, pool.flavor)
-        return self._with(pools=[pool for pool in self.pools if pool.name != name])
+        gone = [pool.id for pool in self.pools if pool.name == name]
+        left = self._with(pools=[pool for pool in self.pools if pool.name != name])
+        return msgspec.structs.replace(left, gone=(*self.gone, *gone))
+
+    def without_gone(self, id: str) -> "Directory":
+        """Forget a removed pool: the map names none of its queues any more."""
+        left = tuple(gone for gone in self.gone if gone != id)
+        return msgspec.structs.replace(self, gone=left)
 
     def with_flavor(
         self, flavor: Flavor, names: Sequence[str] | None = None
@@ -153,6 +164,7 @@ class Directory(msgspec.Struct, frozen=True):
         return Directory(
             tuple(sorted(self.pools if pools is None else pools, key=_name)),
             tuple(sorted(self.flavors if flavors is None else flavors, key=_place)),
+            self.gone,
         )
 
 

@@ -259,6 +259,19 @@ def test_queues_of_a_removed_pool_are_absent_and_may_be_made_anew(
     assert listed(deployment.router()) == ids
 
 
+def test_queues_of_a_removed_pool_leave_the_map(deployment: Deployment) -> None:
+    deployment.register(pool("a"), pool("b", flavor="x"), flavors={"project": "x"})
+    router, known = deployment.router(), deployment.pools()
+    create(router, QueueKey("p", "gone"))
+    create(router, metadata={"_flavor": "x"})
+
+    known.change(lambda stored: stored.without_pool("a"))
+    deployment.router().sweep(now=T0)
+
+    assert set(deployment.registry.bindings) == {KEY}
+    assert known.fresh().gone == ()
+
+
 def test_pool_of_the_same_name_is_another_pool(
     deployment: Deployment, clock: Callable[[float], None]
 ) -> None:

@@ -8,6 +8,7 @@ being fresh; the stores of pools follow it.
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +33,8 @@ KNOWN = 4.0
 # Seconds for which a store that nobody shall use any more may still be in use.
 LINGER = 15.0
 ATTEMPTS = 30
+# How many queues are taken out of the map together.
+CHUNK = 1000
 
 # The id of the pool that is not registered: the store that the options name.
 VIRTUAL = ""
@@ -103,6 +106,15 @@ class Pools:
             self.fresh()
             return changed
         raise StorageUnavailable("Pools and flavors keep changing.")
+
+    def collect(self) -> int:
+        """Take the queues of removed pools out of the map; return how many."""
+        collected = 0
+        for id in self.directory().gone:
+            while done := self.registry.unbind_pool(id, CHUNK):
+                collected += done
+            self.change(partial(Directory.without_gone, id=id))
+        return collected
 
     def _refresh(self) -> None:
         begun = time.monotonic()

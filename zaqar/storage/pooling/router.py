@@ -374,7 +374,7 @@ class Router:
                 continue
             except StorageUnavailable as error:
                 failures.append(f"{name or 'the default pool'}: {error}")
-        collected += self._letters.sweep(now)
+        collected += self._pools.collect() + self._letters.sweep(now)
         if failures:
             raise StorageUnavailable("; ".join(failures))
         return collected
