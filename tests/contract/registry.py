@@ -597,6 +597,50 @@ class PoolContract:
         assert registry.find_queue(QueueKey("p", "0")) is None
         assert registry.unbind_pool("nosuch", 2) == 0
 
+    def test_many_queues_of_a_pool_are_set_free_at_once(
+        self, registry: Registry
+    ) -> None:
+        together(
+            8,
+            lambda part: [
+                bind(registry, QueueKey(f"p{part}", f"{number}"), "one")
+                for number in range(90)
+            ],
+        )
+
+        first, counted = registry.unbind_pool("one", 700), registry.count_bound("one")
+        second = registry.unbind_pool("one", 5000)
+
+        assert (first, counted, second) == (700, 20, 20)
+        assert registry.count_bound("one") == 0
+        assert sum(registry.count_queues(f"p{part}") for part in range(8)) == 0
+
+    @pytest.mark.parametrize(
+        "text", ["", *STORABLE, *HOSTILE], ids=range(len(STORABLE) + len(HOSTILE) + 1)
+    )
+    def test_any_text_names_a_pool(self, registry: Registry, text: str) -> None:
+        first = bind(registry, QueueKey("p", "one"), text)
+        bind(registry, QueueKey("p", "two"), f"{text} ")
+
+        counted = registry.count_bound(text), registry.count_bound(f"{text} ")
+        freed = registry.unbind_pool(text, 9)
+
+        assert (counted, freed) == ((1, 1), 1)
+        assert registry.find_queue(QueueKey("p", "one")) is None
+        assert names(registry.list_queues("p", limit=9)) == ["two"]
+        registry.unbind_queue(QueueKey("p", "one"), first)
+        assert registry.count_bound(text) == 0
+
+    def test_queue_bound_again_counts_once(self, registry: Registry) -> None:
+        new = binding("one")
+
+        registry.bind_queue(KEY, new, expect=None)
+        registry.bind_queue(KEY, new, expect=None)
+        with pytest.raises(BindingChanged):
+            registry.bind_queue(KEY, binding("two"), expect=None)
+
+        assert (registry.count_bound("one"), registry.count_bound("two")) == (1, 0)
+
 
 class RegistryContract(
     PoolContract,

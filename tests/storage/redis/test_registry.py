@@ -74,6 +74,7 @@ def test_each_step_is_one_command(
     first, second = bind(registry), binding()
     registry.list_queues("project", limit=9)
     registry.unbind_queue(QueueKey("project", "none"), first)
+    registry.unbind_pool("none", 9)
     wire = Wire(monkeypatch)
 
     steps: list[Callable[[], object]] = [
@@ -85,6 +86,8 @@ def test_each_step_is_one_command(
         lambda: registry.list_queues("project", limit=9, name="q"),
         lambda: registry.count_queues("project"),
         lambda: registry.unbind_queue(KEY, second),
+        lambda: registry.count_bound("pool"),
+        lambda: registry.unbind_pool("pool", 9),
         registry.ping,
     ]
     for number, step in enumerate(steps, start=1):

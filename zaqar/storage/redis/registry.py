@@ -15,9 +15,10 @@ from zaqar.storage.redis.keys import Keys, key_of, member, project_range
 WRITE = Script("write_directory", base="registry")
 BIND = Script("bind", base="registry")
 UNBIND = Script("unbind", base="registry")
+UNBIND_POOL = Script("unbind_pool", base="registry")
 BOUND = Script("bound", base="registry")
 
-# How many bindings one script looks at.
+# How many bindings one script looks at or removes.
 PAGE = 500
 
 
@@ -68,7 +69,7 @@ class RedisRegistry:
     ) -> None:
         expected = (0, "") if expect is None else (1, expect.version)
         packed = msgspec.msgpack.encode((binding.pool, binding.version))
-        values = (member(key), packed, binding.version, *expected)
+        values = (member(key), packed, binding.version, binding.pool, *expected)
         _demand(self._client.run(BIND, self._root, *values))
 
     def unbind_queue(self, key: QueueKey, expect: Binding) -> None:
@@ -95,6 +96,21 @@ class RedisRegistry:
         command = ("ZLEXCOUNT", self._names, *project_range(project, None))
         counted: int = self._client.ask(self._names, command)
         return counted
+
+    def count_bound(self, pool: str) -> int:
+        entries = f"{self._root}:p:{pool}"
+        counted: int = self._client.ask(entries, ("SCARD", entries))
+        return counted
+
+    def unbind_pool(self, pool: str, limit: int) -> int:
+        freed = 0
+        while freed < limit:
+            size = min(limit - freed, PAGE)
+            _, done = self._client.run(UNBIND_POOL, self._root, pool, size)
+            freed += done
+            if done < size:
+                break
+        return freed
 
     def ping(self) -> None:
         self._client.ask(self._pulse, ("SET", self._pulse, 1), attempts=1)

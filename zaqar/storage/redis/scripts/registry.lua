@@ -8,6 +8,7 @@
 --   <r>:names      zset  an entry of each bound queue, score 0: each project's together,
 --                        in byte order of the names
 --   <r>:bindings   hash  entry -> its binding, a MessagePack array: pool, version
+--   <r>:p:<pool>   set   entries of the queues that are bound to the pool
 --   <r>:pulse      text  what a ping writes
 --
 -- A reply is an array that begins with: 0 done   1 what is stored has another version
@@ -16,9 +17,18 @@ local call = redis.call
 local DIRECTORY = KEYS[1] .. ':directory'
 local NAMES, BINDINGS = KEYS[1] .. ':names', KEYS[1] .. ':bindings'
 
--- Returns the binding that is stored and its version; false and nil: there is none.
+-- Returns the binding that is stored, its version and pool; only false: there is none.
 local function stored(entry)
   local found = call('HGET', BINDINGS, entry)
-  return found, found and cmsgpack.unpack(found)[2]
+  if not found then
+    return false
+  end
+  local pool, version = unpack(cmsgpack.unpack(found))
+  return found, version, pool
+end
+
+-- Returns the key of the queues of a pool.
+local function bound_to(pool)
+  return KEYS[1] .. ':p:' .. pool
 end
 

@@ -4,10 +4,14 @@
 -- Reply: {0} {1, packed binding}
 
 local entry, expect = unpack(ARGV)
-local found, present = stored(entry)
-if found and present ~= expect then
+local found, present, pool = stored(entry)
+if not found then
+  return {0}
+end
+if present ~= expect then
   return {1, found}
 end
+call('SREM', bound_to(pool), entry)
 call('HDEL', BINDINGS, entry)
 call('ZREM', NAMES, entry)
 return {0}
