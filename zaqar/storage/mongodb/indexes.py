@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The indexes of the two collections; every query of the store is covered by one."""
+"""The indexes of the collections; every query of the store is covered by one."""
 
 from typing import Any
 
@@ -29,8 +29,18 @@ MESSAGES = [
     _index("notes", "queue", "uncounted", "popped_at", "number", only="uncounted"),
 ]
 
+BINDINGS = [
+    _index("bound", "project", "name"),
+    _index("pools", "pool"),
+]
+
 
 def create(database: Any) -> None:
     """Create what is absent; safe to do again and by several processes at once."""
     database.queues.create_indexes(QUEUES)
     database.messages.create_indexes(MESSAGES)
+
+
+def create_for_registry(database: Any) -> None:
+    """Do the same for the registry."""
+    database.bindings.create_indexes(BINDINGS)

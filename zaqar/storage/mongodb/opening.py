@@ -6,6 +6,7 @@ Knows nothing of queues. To be called after the fork: a client has threads.
 
 import os
 import weakref
+from datetime import UTC
 from typing import Any
 
 from pymongo import MongoClient
@@ -210,6 +211,13 @@ def check_health(database: MongoDatabase) -> None:
     """Check that there is a primary that takes writes. Raises StorageUnavailable."""
     with answering(CHECK_SECONDS):
         _write(database)
+
+
+def clock(database: MongoDatabase) -> float:
+    """Return the time of the primary."""
+    local_time = database.command("hello")["localTime"]
+    instant: float = local_time.replace(tzinfo=UTC).timestamp()
+    return instant
 
 
 def _write(database: MongoDatabase) -> None:
