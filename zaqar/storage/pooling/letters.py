@@ -22,6 +22,7 @@ from zaqar.errors import (
 )
 from zaqar.model import Binding, QueueKey
 from zaqar.storage.base import Store
+from zaqar.storage.pooling.carrying import carry
 from zaqar.storage.pooling.identity import is_same
 from zaqar.storage.pooling.places import Places
 from zaqar.storage.pooling.pools import Pools
@@ -98,19 +99,13 @@ class Letters:
 
     def _carry(self, pool: str, store: Store, target: QueueKey, now: float) -> int:
         """Empty the outbox of a pool; return how many messages it had."""
-        carried = 0
         try:
-            while parcels := store.export_messages(target, CHUNK, now=now):
-                home = self._home(pool, store, target)
-                if home is None:
-                    break
-                home.import_messages(target, parcels, now=now)
-                ids = [parcel.message.id for parcel in parcels]
-                store.delete_messages(target, ids, now=now)
-                carried += len(ids)
+            if not store.export_messages(target, 1, now=now):
+                return 0
+            home = self._home(pool, store, target)
+            return 0 if home is None else carry(store, home, target, now)
         except QueueNotFound:
-            pass
-        return carried
+            return 0
 
     def _home(self, pool: str, outbox: Store, target: QueueKey) -> Store | None:
         """Return the store of the dead letter queue; None: the outbox became it."""

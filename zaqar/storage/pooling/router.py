@@ -32,6 +32,7 @@ from zaqar.model import (
     QueueStats,
 )
 from zaqar.storage.base import CAPABILITIES, Store
+from zaqar.storage.pooling.carrying import carry
 from zaqar.storage.pooling.letters import Letters
 from zaqar.storage.pooling.listing import Listing
 from zaqar.storage.pooling.places import Places
@@ -87,7 +88,7 @@ class Router:
             return False
         for _ in range(ATTEMPTS):
             try:
-                return self._create(key, metadata, revision, put)
+                return self._create(key, metadata, revision, put, now)
             except BindingChanged:
                 continue
         raise StorageUnavailable(f"Queue {key.name} is created and removed too often.")
@@ -98,6 +99,7 @@ class Router:
         metadata: Metadata,
         revision: str,
         put: Put,
+        now: float,
     ) -> bool:
         """Create the queue in its pool, or in one that is chosen for it.
 
@@ -119,10 +121,33 @@ class Router:
             self._places.unbind(key, binding)
             raise
         if is_new:
-            # Whoever removes the queue just now has read the binding before this, and
-            # must not take it away.
-            self._places.bind(key, pool, expect=binding)
+            self._confirm(key, store, binding, now)
         return is_new
+
+    def _confirm(
+        self, key: QueueKey, store: Store, binding: Binding, now: float
+    ) -> None:
+        """Give a new version to the binding of a queue that was created just now.
+
+        Somebody who removes the queue before it was created has read the binding, and
+        must not take it away; or has done so, and the queue is bound again. If it was
+        bound elsewhere meanwhile, what others have posted here follows.
+        """
+        expect: Binding | None = binding
+        while True:
+            try:
+                self._places.bind(key, binding.pool, expect=expect)
+                return
+            except BindingChanged as error:
+                expect = error.binding
+            if expect is None:
+                continue
+            # It is not there where it is bound: then its name comes here.
+            with suppress(QueueNotFound):
+                if expect.pool != binding.pool:
+                    carry(store, self._store(key, expect), key, now)
+                    store.delete_queue(key)
+                return
 
     def _choose(
         self, key: QueueKey, metadata: Metadata, binding: Binding | None
