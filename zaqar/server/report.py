@@ -2,15 +2,10 @@
 """What the server says when it starts: where it is, what it keeps, what is unsafe."""
 
 import ipaddress
-import re
 
 from zaqar import __version__
 from zaqar.conf import RedisSettings, Settings, SqliteSettings, StoreSettings
-
-# SECURITY: passwords in a URI are shown to nobody. One that is not encoded ends at the
-# last @ only.
-PASSWORD = re.compile(r"(://[^:@]*):.*@")
-SECRET_OPTION = re.compile(r"(\w*(?:password|properties))=[^&]*", re.IGNORECASE)
+from zaqar.masking import masked
 
 
 def start_report(settings: Settings, pools: int | None = None) -> str:
@@ -129,7 +124,7 @@ def _losses(store: StoreSettings) -> list[str]:
 def _place(store: StoreSettings) -> str:
     if isinstance(store, SqliteSettings):
         return f"sqlite, {store.path}"
-    uri = SECRET_OPTION.sub(r"\1=***", PASSWORD.sub(r"\1:***@", store.uri))
+    uri = masked(store.uri)
     if isinstance(store, RedisSettings):
         return f"redis, {uri}"
     return f"mongodb, {uri}, database {store.database}, {store.ordering} order"
