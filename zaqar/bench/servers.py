@@ -21,8 +21,12 @@ SPREAD = 3.0  # seconds until all of its workers must
 LISTENING = "0A"
 CONFIGURATION = """\
 [DEFAULT]
+pooling = {pooling}
+admin_mode = {pooling}
 [drivers]
 message_store = {driver}
+[drivers:management_store:sqlite]
+uri = sqlite:///{folder}/registry.db
 [drivers:transport:wsgi]
 bind = {host}
 port = {port}
@@ -161,6 +165,7 @@ def real_server(
     workers: int,
     threads: int,
     request_log: bool,
+    pooling: bool = False,
 ) -> Server:
     """Return the service itself, not started yet; the section is that of its store."""
     port = free_port()
@@ -173,6 +178,8 @@ def real_server(
         workers=workers,
         threads=threads,
         request_log=request_log,
+        pooling=pooling,
+        folder=folder,
     )
     configuration = folder / "zaqar.conf"
     configuration.write_text(text)

@@ -5,13 +5,17 @@ A store that is a server is started on this machine with its data in the folder 
 """
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 from zaqar.bench import mongod
 from zaqar.bench.requests import Target
@@ -35,11 +39,15 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A store that is ready: what the service is told of it, and its own processes."""
+    """A store that is ready: what the service is told of it, and its own processes.
+
+    With `pool`, the store's URI, queues live in one pool that is registered under it.
+    """
 
     driver: str
     section: str
     pids: tuple[int, ...] = ()
+    pool: str = ""
 
 
 Opener = Callable[[Path, str, ExitStack], Running]
@@ -75,6 +83,15 @@ def open_mongodb(
     return Running("mongodb", f"uri = {uri}\nordering = {ordering}", pids)
 
 
+def open_pooled(
+    folder: Path, setting: str, stack: ExitStack, *, opener: Opener
+) -> Running:
+    """Make the store the only pool of a service with pools."""
+    store = opener(folder, setting, stack)
+    uri = store.section.partition("\n")[0].removeprefix("uri = ")
+    return replace(store, pool=uri)
+
+
 # Another store needs an entry here, and its targets in figures.py.
 OPENERS: dict[str, Opener] = {
     "sqlite": open_sqlite,
@@ -82,6 +99,9 @@ OPENERS: dict[str, Opener] = {
     "redis-socket": partial(open_redis, by_path=True),
     "mongodb": open_mongodb,
     "mongodb-relaxed": partial(open_mongodb, ordering="relaxed"),
+    "sqlite-pooled": partial(open_pooled, opener=open_sqlite),
+    "redis-pooled": partial(open_pooled, opener=open_redis),
+    "mongodb-pooled": partial(open_pooled, opener=open_mongodb),
 }
 
 
@@ -107,6 +127,7 @@ def service(
             folder,
             driver=store.driver,
             section=store.section,
+            pooling=bool(store.pool),
             label=f"{engine} {variant.label}",
             engine=engine,
             workers=workers,
@@ -114,7 +135,27 @@ def service(
             request_log=request_log,
         )
         target = stack.enter_context(server).target
+        if store.pool:
+            register(target, store.pool)
         yield replace(target, pids=target.pids + store.pids)
+
+
+def register(target: Target, uri: str) -> None:
+    """Make the store at this URI the only pool."""
+    connection = HTTPConnection(target.host, target.port, timeout=30)
+    headers = {
+        "Client-ID": str(uuid4()),
+        "X-Project-ID": "bench",
+        "X-Roles": "admin",
+        "Content-Type": "application/json",
+    }
+    body = json.dumps({"uri": uri, "weight": 1})
+    connection.request("PUT", "/v2/pools/bench", body, headers)
+    answer = connection.getresponse()
+    text = answer.read().decode(errors="replace")
+    connection.close()
+    if answer.status != HTTPStatus.CREATED:
+        raise ServerFailed(f"The pool is refused: {answer.status} {text}")
 
 
 def find_redis() -> str | None:
