@@ -20,6 +20,7 @@ from zaqar.conf import (
     pool_store,
 )
 from zaqar.errors import ConfigurationError
+from zaqar.findings import Finding
 from zaqar.queue_settings import FLAVOR
 from zaqar.storage.base import Registry, Store
 from zaqar.storage.pooling.pools import Pools
@@ -62,6 +63,30 @@ def open_registry(settings: StoreSettings) -> Registry:
                 from zaqar.storage.mongodb.registry import MongoRegistry
 
                 return MongoRegistry(**options)
+
+
+def examine(settings: StoreSettings, subject: str) -> list[Finding]:
+    """Look at what a store or registry stands on: files, servers' settings, indexes.
+
+    To be done before it is opened, which makes what is missing. Without an answer from
+    its servers: nothing is found. Raises ConfigurationError.
+    """
+    with _explained(settings):
+        match settings:
+            case SqliteSettings():
+                from zaqar.storage.sqlite.examining import examine as of_sqlite
+
+                return of_sqlite(subject, settings.path)
+            case RedisSettings():
+                from zaqar.storage.redis.examining import examine as of_redis
+
+                return of_redis(subject, settings.uri)
+            case MongoSettings():
+                from zaqar.storage.mongodb.examining import examine as of_mongodb
+
+                options = msgspec.structs.asdict(settings)
+                del options["ordering"]
+                return of_mongodb(subject, **options)
 
 
 @contextmanager

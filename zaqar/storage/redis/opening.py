@@ -29,7 +29,7 @@ def check(client: Client) -> None:
     except RedisError:
         return
     for answer in answers:
-        _check(_facts(answer))
+        _check(facts_of(answer))
 
 
 def is_durable(client: Client) -> bool:
@@ -62,7 +62,7 @@ def _refused(reason: str) -> ConfigurationError:
     return ConfigurationError(f"The Redis server cannot be used: {reason}.")
 
 
-def _facts(answer: Any) -> dict[str, str]:
+def facts_of(answer: Any) -> dict[str, str]:
     """Read the answer of INFO."""
     text = answer.decode() if isinstance(answer, bytes) else str(answer)
     pairs = (line.partition(":") for line in text.splitlines())
