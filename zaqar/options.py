@@ -12,13 +12,17 @@ from zaqar.limits import MIN_TTL, Limits
 
 DEFAULT_OPTIONS = [
     cfg.BoolOpt(
-        "admin_mode", default=False, help="Serve the administrators' routes (health)."
+        "admin_mode",
+        default=False,
+        help="Serve the administrators' routes: health and, with pooling, pools and "
+        "flavors.",
     ),
     cfg.BoolOpt(
         "pooling",
         default=False,
         deprecated_name="sharding",
-        help="Route queues over registered pools. Not offered by this release.",
+        help="Let queues live in pools: stores that are registered with zaqar-manage or "
+        "over the API. message_store is not used then, unless as the default pool.",
     ),
     cfg.BoolOpt(
         "unreliable",
@@ -64,8 +68,9 @@ DRIVER_OPTIONS = [
         "management_store",
         default="sqlite",
         choices=["sqlite", "mongodb", "mongodb.fifo", "redis", "sqlalchemy"],
-        help="Where pools and flavors are kept, once there are any. This release "
-        "takes sqlite, redis and mongodb.",
+        help="Where pools, flavors and the map of queues are kept, with pooling. This "
+        "release offers sqlite, redis and mongodb; mongodb.fifo is another name of "
+        "mongodb.",
     ),
 ]
 
@@ -234,8 +239,8 @@ _LIMITS_HELP = {
     "max_queues_per_page": "Queues of a page of a listing.",
     "max_messages_per_page": "Messages of a page; also the ids of one read or delete.",
     "max_subscriptions_per_page": "For later releases.",
-    "max_pools_per_page": "For later releases.",
-    "max_flavors_per_page": "For later releases.",
+    "max_pools_per_page": "Pools of a page of a listing.",
+    "max_flavors_per_page": "Flavors of a page of a listing.",
     "max_messages_per_claim_or_pop": "Messages of one claim or pop.",
     "max_queue_metadata": "Bytes of a queue's metadata.",
     "max_messages_post_size": "Bytes of the body of one post.",
@@ -305,7 +310,10 @@ CORS_OPTIONS = [
 
 CATALOG_OPTIONS = [
     cfg.BoolOpt(
-        "enable_virtual_pool", default=False, help="Not offered by this release."
+        "enable_virtual_pool",
+        default=False,
+        help="With pooling: while no pool without a flavor is registered, the store that "
+        "message_store names takes queues without a flavor, as the default pool.",
     )
 ]
 
