@@ -61,62 +61,98 @@ def base_url(settings: Settings) -> str:
 
 def warnings(settings: Settings, pools: int | None = None) -> list[str]:
     """List what an operator should know to be unsafe, or not to work."""
-    found = []
-    if not _is_loopback(settings.bind):
-        found.append(
-            f"{settings.bind} is reachable from other machines and nobody is asked "
-            "who they are: every tenant's messages are open to them"
-        )
-    else:
-        found.append(
-            "no authentication: every user of this machine can be every tenant"
-        )
+    return [problem for problem, _ in unsafe(settings, pools)]
+
+
+def unsafe(settings: Settings, pools: int | None = None) -> list[tuple[str, str]]:
+    """As `warnings`, each with what mends it."""
+    found = [_openness(settings)]
     if settings.engine == "granian":
         found.append(
-            "granian takes X_Project_ID for X-Project-ID: a proxy that says who asks "
-            "must drop header names with an underscore"
+            (
+                "granian takes X_Project_ID for X-Project-ID: a proxy that says who "
+                "asks must drop header names with an underscore",
+                "Let the proxy drop them, as nginx does by default.",
+            )
         )
     if settings.registry is not None:
-        found += _pooling_warnings(settings, pools)
+        found += _pooling_warnings(settings, settings.registry, pools)
     if settings.registry is None or settings.virtual_pool:
         found += _losses(settings.store)
     if settings.secret_key:
         found.append(
-            "[signed_url] secret_key is set, but this release offers no signed URLs: "
-            "signed requests answer 404"
+            (
+                "[signed_url] secret_key is set, but this release offers no signed "
+                "URLs: signed requests answer 404",
+                "Leave the option out.",
+            )
         )
     if settings.admin_mode:
-        found.append("admin mode is on, and roles are taken from the X-Roles header")
+        found.append(
+            (
+                "admin mode is on, and roles are taken from the X-Roles header",
+                "Let a proxy set X-Roles, or serve clients without admin mode.",
+            )
+        )
     return found
 
 
-def _pooling_warnings(settings: Settings, pools: int | None) -> list[str]:
+def _openness(settings: Settings) -> tuple[str, str]:
+    if _is_loopback(settings.bind):
+        return (
+            "no authentication: every user of this machine can be every tenant",
+            "Let nobody else log in to this machine.",
+        )
+    return (
+        f"{settings.bind} is reachable from other machines and nobody is asked "
+        "who they are: every tenant's messages are open to them",
+        "[drivers:transport:wsgi] bind = 127.0.0.1, behind a proxy that asks.",
+    )
+
+
+def _pooling_warnings(
+    settings: Settings, registry: StoreSettings, pools: int | None
+) -> list[tuple[str, str]]:
     found = []
     if pools == 0 and not settings.virtual_pool:
+        command = "zaqar-manage pool create NAME --uri URI --weight 100"
         found.append(
-            "there is no pool, so no queue can be made (503); register one: "
-            "zaqar-manage pool create NAME --uri URI --weight 100"
+            (
+                "there is no pool, so no queue can be made (503); register one: "
+                f"{command}",
+                command,
+            )
         )
-    if settings.registry is not None:
-        found += [f"registry: {loss}" for loss in _losses(settings.registry)]
+    found += [(f"registry: {loss}", mend) for loss, mend in _losses(registry)]
     return found
 
 
-def _losses(store: StoreSettings) -> list[str]:
-    """List what may lose messages that were answered."""
+def _losses(store: StoreSettings) -> list[tuple[str, str]]:
+    """List what may lose messages that were answered, with what mends it."""
     if isinstance(store, RedisSettings):
         return [
-            "what a power cut or a killed Redis loses is decided by its own settings "
-            "(appendonly, appendfsync)"
+            (
+                "what a power cut or a killed Redis loses is decided by its own "
+                "settings (appendonly, appendfsync)",
+                "appendonly yes and appendfsync always, if nothing may be lost.",
+            )
         ]
     if isinstance(store, SqliteSettings):
         if store.synchronous == "FULL":
             return []
-        return ["a power cut may lose the last messages (synchronous=NORMAL)"]
+        return [
+            (
+                "a power cut may lose the last messages (synchronous=NORMAL)",
+                "synchronous = FULL, if nothing may be lost.",
+            )
+        ]
     if store.unreliable:
         return [
-            "MongoDB may be a server alone or write to less than a majority: messages "
-            "that were answered may be lost (unreliable)"
+            (
+                "MongoDB may be a server alone or write to less than a majority: "
+                "messages that were answered may be lost (unreliable)",
+                "[DEFAULT] unreliable = false, with a replica set.",
+            )
         ]
     return []
 
