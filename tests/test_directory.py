@@ -177,3 +177,85 @@ def test_directory_that_is_too_large_is_refused() -> None:
 
     with pytest.raises(InvalidRequest):
         directory.write(made(Pool("a", "i", "u", 1, None, big)))
+
+
+# Changing what is not alike any more -------------------------------------------------
+
+
+def test_pools_that_lost_their_flavor_can_be_changed_though_they_differ() -> None:
+    found = made(
+        pool("a", capabilities=("AOD",)), pool("b", flavor="f"), flavors=("f",)
+    ).without_flavor(PROJECT, "f")
+
+    found = found.with_pool(pool("a", weight=0, capabilities=("AOD",)))
+    found = found.with_pool(pool("b", weight=0))
+
+    assert [each.weight for each in found.pools] == [0, 0]
+    with pytest.raises(UnfitPool):
+        found.with_pool(pool("b", capabilities=("CLAIMS",)))
+
+
+def test_pools_keep_a_flavor_that_another_project_has_too() -> None:
+    found = made(pool("a", flavor="f"), flavors=("f",))
+    found = found.with_flavor(Flavor("other", "f"))
+
+    found = found.without_flavor(PROJECT, "f")
+    assert found.pool("a").flavor == "f"
+    found = found.without_flavor("other", "f")
+    assert found.pool("a").flavor is None
+
+
+def test_id_stays_with_the_name() -> None:
+    found = made(pool("a"))
+
+    assert found.id_of("a", "new") == "id-a"
+    assert found.id_of("b", "new") == "new"
+
+
+# Flavors by capability ---------------------------------------------------------------
+
+FAST = ("FIFO", "AOD", "HIGH_THROUGHPUT")
+SAFE = ("FIFO", "AOD", "DURABILITY")
+
+
+def test_wish_takes_every_pool_that_fulfils_it() -> None:
+    found = made(
+        pool("a", flavor="x", capabilities=FAST),
+        pool("b", flavor="x", capabilities=FAST),
+        pool("c", flavor="y", capabilities=SAFE),
+        flavors=("x", "y"),
+    )
+    found = found.without_flavor(PROJECT, "x").without_flavor(PROJECT, "y")
+
+    assert found.fulfilling("f", {"HIGH_THROUGHPUT": True}) == ["a", "b"]
+    assert found.fulfilling("f", {"HIGH_THROUGHPUT": False}) == ["c"]
+    assert found.fulfilling("f", {"FIFO": True, "DURABILITY": True}) == ["c"]
+
+
+def test_wish_that_nothing_fulfils_is_refused() -> None:
+    with pytest.raises(UnfitFlavor, match="no pool"):
+        made(pool("a")).fulfilling("f", {"FIFO": False})
+
+
+def test_wish_that_pools_fulfil_that_differ_is_refused_with_the_difference() -> None:
+    found = Directory((pool("a", capabilities=FAST), pool("b", capabilities=SAFE)))
+
+    with pytest.raises(UnfitFlavor, match="a has FIFO, AOD, HIGH_THROUGHPUT; b has"):
+        found.fulfilling("f", {"FIFO": True})
+
+
+def test_wish_leaves_pools_to_other_flavors_and_takes_its_own_again() -> None:
+    found = made(pool("a", flavor="x"), pool("b", flavor="f"), pool("c"))
+
+    assert found.fulfilling("f", {"FIFO": True}) == ["b", "c"]
+
+
+# Pages -------------------------------------------------------------------------------
+
+
+def test_pages_begin_behind_the_marker_whether_or_not_it_exists() -> None:
+    pools = made(pool("a"), pool("c"), pool("é")).pools
+
+    assert [each.name for each in directory.page_of(pools, None, 2).items] == ["a", "c"]
+    assert directory.page_of(pools, "b", 1).marker == "c"
+    assert directory.page_of(pools, "é", 1).marker is None

@@ -5,7 +5,8 @@ Pure: stores keep it as one document, operations change it, the router reads it.
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -19,7 +20,7 @@ from zaqar.errors import (
     UnfitFlavor,
     UnfitPool,
 )
-from zaqar.model import Flavor, Pool
+from zaqar.model import Flavor, Page, Pool
 
 # Bytes of the document. It is read whole by each process every few seconds.
 MAX_SIZE = 4 * 1024 * 1024
@@ -83,18 +84,35 @@ class Directory(msgspec.Struct, frozen=True):
 
         Raises PoolUriInUse, UnfitPool.
         """
+        self.check_place(pool)
         others = [other for other in self.pools if other.name != pool.name]
-        for other in others:
-            if other.uri == pool.uri or (pool.store and other.store == pool.store):
-                raise PoolUriInUse(other.name)
         alike = next((each for each in others if each.flavor == pool.flavor), None)
-        if alike and alike.capabilities != pool.capabilities:
+        # One that changes neither may be among others already: its flavor was removed.
+        is_same = any(_class(each) == _class(pool) for each in self._named(pool.name))
+        if alike and alike.capabilities != pool.capabilities and not is_same:
             raise UnfitPool(
                 f"Pool {pool.name} has the capabilities {_listed(pool)}, but pool "
                 f"{alike.name} beside it has {_listed(alike)}; give it a flavor of "
                 "its own."
             )
         return self._with(pools=[*others, pool])
+
+    def check_place(self, pool: Pool) -> None:
+        """Raise PoolUriInUse if another pool has the URI, or the store."""
+        for other in self.pools:
+            is_there = other.uri == pool.uri or (
+                pool.store and other.store == pool.store
+            )
+            if is_there and other.name != pool.name:
+                raise PoolUriInUse(other.name)
+
+    def id_of(self, name: str, new: str) -> str:
+        """Return the id of the pool of this name, `new` if there is none."""
+        return next((pool.id for pool in self._named(name)), new)
+
+    def _named(self, name: str) -> list[Pool]:
+        """Return the pool of this name, if there is one."""
+        return [pool for pool in self.pools if pool.name == name]
 
     def without_pool(self, name: str) -> "Directory":
         """Remove the pool if it is there. Raises PoolIsNeeded."""
@@ -123,6 +141,34 @@ class Directory(msgspec.Struct, frozen=True):
         pools = self.pools if names is None else self._marked(flavor.name, names)
         return self._with(pools=pools, flavors=[*others, flavor])
 
+    def fulfilling(self, flavor: str, wish: Mapping[str, bool]) -> list[str]:
+        """Return the names of all pools that can do what is wished, and may be taken.
+
+        Those of other flavors are left to them. Raises UnfitFlavor where there is none,
+        or where they differ in more than the wish.
+        """
+        wanted = {name for name, is_wanted in wish.items() if is_wanted}
+        unwanted = wish.keys() - wanted
+        found = [
+            pool
+            for pool in self.pools
+            if pool.flavor in (None, flavor)
+            and wanted.issubset(pool.capabilities)
+            and unwanted.isdisjoint(pool.capabilities)
+        ]
+        if not found:
+            raise UnfitFlavor(
+                "capabilities: no pool without another flavor fulfils the wish."
+            )
+        if len({pool.capabilities for pool in found}) > 1:
+            told = "; ".join(f"{each.name} has {_listed(each)}" for each in found)
+            raise UnfitFlavor(
+                f"capabilities: the pools that fulfil the wish are not alike: {told}. "
+                "Wish for what they differ in as well (true or false), or name pools "
+                "in pool_list."
+            )
+        return [pool.name for pool in found]
+
     def _marked(self, flavor: str, names: Sequence[str]) -> list[Pool]:
         """Return the pools, of which those named and no others bear the flavor."""
         if not names:
@@ -146,11 +192,15 @@ class Directory(msgspec.Struct, frozen=True):
         ]
 
     def without_flavor(self, project: str, name: str) -> "Directory":
-        """Remove the flavor if it is there; its pools lose its name."""
+        """Remove the flavor if it is there; its pools lose its name.
+
+        Unless another project has a flavor of that name: it needs them still.
+        """
         gone = Flavor(project, name)
         flavors = [each for each in self.flavors if _place(each) != _place(gone)]
-        if len(flavors) == len(self.flavors):
-            return self
+        is_needed = any(each.name == name for each in flavors)
+        if len(flavors) == len(self.flavors) or is_needed:
+            return self._with(flavors=flavors)
         pools = [
             _bearing(pool, None) if pool.flavor == name else pool for pool in self.pools
         ]
@@ -185,8 +235,22 @@ def write(directory: Directory) -> bytes:
     return document
 
 
+Named = TypeVar("Named", Pool, Flavor)
+
+
+def page_of(items: Iterable[Named], marker: str | None, limit: int) -> Page[Named]:
+    """Return those behind the marker; items are in the order of their names."""
+    behind = [item for item in items if marker is None or item.name > marker]
+    page = tuple(behind[:limit])
+    return Page(page, page[-1].name if page else None)
+
+
 def _name(pool: Pool) -> str:
     return pool.name
+
+
+def _class(pool: Pool) -> tuple[str | None, tuple[str, ...]]:
+    return pool.flavor, pool.capabilities
 
 
 def _place(flavor: Flavor) -> tuple[str, str]:
