@@ -20,6 +20,8 @@ from zaqar.errors import (
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 MAX_PROJECT = 256
+# Of pools and flavors.
+MAX_ADMIN_NAME = 64
 MIN_TTL = 60
 DEFAULT_PAGE = 10
 
@@ -58,6 +60,23 @@ def check_queue_name(name: str) -> None:
         raise InvalidQueueName(
             "A queue name has 1 to 64 characters, letters, digits, '_', '-' and '.', "
             "and is not '.' or '..'."
+        )
+
+
+def check_admin_name(noun: str, name: str) -> None:
+    """Raise InvalidRequest unless it can be the name of a pool or a flavor.
+
+    What is no text for a reader is refused, and what is a step in a path.
+    """
+    if (
+        not 1 <= len(name) <= MAX_ADMIN_NAME
+        or name in (".", "..")
+        or "/" in name
+        or not name.isprintable()
+    ):
+        raise InvalidRequest(
+            f"The name of a {noun} has 1 to {MAX_ADMIN_NAME} characters, no '/' and no "
+            "control characters, and is not '.' or '..'."
         )
 
 
