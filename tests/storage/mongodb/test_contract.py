@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from tests.contract.moving import MovingContract
 from tests.contract.processes import ProcessContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
@@ -13,15 +14,20 @@ from tests.storage.mongodb.conftest import emptied
 from zaqar.storage.mongodb.store import MongoStore
 
 
-class TestMongoStore(StoreContract, StateMachineContract, ProcessContract):
+class TestMongoStore(
+    StoreContract, MovingContract, StateMachineContract, ProcessContract
+):
     pass
 
 
-class TestRelaxedMongoStore(StoreContract, StateMachineContract, ProcessContract):
+class TestRelaxedMongoStore(
+    StoreContract, MovingContract, StateMachineContract, ProcessContract
+):
     """With `ordering = relaxed` all holds but what strictness promises."""
 
     # A post is seen while it is inserted.
     test_post_is_seen_whole_or_not_at_all = None
+    test_import_is_seen_whole_or_not_at_all = None
     # What a slower writer inserts lies behind the marker of a quicker reader.
     test_observer_misses_and_repeats_nothing_while_others_post = None
 

@@ -168,13 +168,24 @@ def check(database: MongoDatabase, *, unreliable: bool) -> None:
 def _check_server(hello: Document, unreliable: bool) -> None:
     if hello["maxWireVersion"] < OLDEST_WIRE:
         raise _refused(f"it is older than {OLDEST}, the oldest that works")
-    in_set, is_router = "setName" in hello, hello.get("msg") == "isdbgrid"
-    if not (in_set or is_router or unreliable):
+    if not (_is_replicated(hello) or unreliable):
         raise _refused(
             "it is a stand-alone server, which cannot keep what the service promises. "
             "Make it a replica set, which may have one member (--replSet and "
             "rs.initiate()), or set [DEFAULT] unreliable where messages may be lost"
         )
+
+
+def _is_replicated(hello: Document) -> bool:
+    """Say whether it is in a replica set, or leads to some."""
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+def is_durable(database: MongoDatabase) -> bool:
+    """Say whether what is answered is in the journals of a majority of a set."""
+    concern = database.write_concern.document
+    is_safe = concern.get("w") == "majority" and concern.get("j") is True
+    return is_safe and _is_replicated(database.client.admin.command("hello"))
 
 
 def _check_cause(cause: BaseException | None, database: MongoDatabase) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The queues themselves: create, replace, list, delete, and what deleting leaves."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -37,6 +37,13 @@ class Queues:
         if found is None:
             raise QueueNotFound(key.name)
         return queue_of(found)
+
+    def some(self, project: str, names: Sequence[str]) -> list[Queue]:
+        """Return those of the queues that exist."""
+        ids = [name_of(QueueKey(project, name)) for name in dict.fromkeys(names)]
+        wanted = {"_id": {"$in": ids}, "live": True}
+        found = self._queues.find(wanted, SHOWN, batch_size=len(ids) + 1)
+        return [queue_of(each) for each in found]
 
     def create(
         self,

@@ -140,11 +140,10 @@ class MongoRegistry:
 
         def look() -> str | None:
             stored[:] = [self._find(name)]
-            return stored[0] and stored[0].version
+            return _version(stored[0])
 
         with self._answering():
-            expected = expect and expect.version
-            if not _is_written(write, look, expected, version):
+            if not _is_written(write, look, _version(expect), version):
                 raise BindingChanged(stored[0])
 
     def list_queues(
@@ -211,6 +210,10 @@ class MongoRegistry:
 
     def close(self) -> None:
         self._database.client.close()
+
+
+def _version(binding: Binding | None) -> str | None:
+    return None if binding is None else binding.version
 
 
 def _is_inserted(collection: Any, document: Document) -> bool:

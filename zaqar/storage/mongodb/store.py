@@ -10,7 +10,6 @@ reaches them one by one; a reader may come in between.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from uuid import uuid4
@@ -23,6 +22,7 @@ from zaqar.model import (
     Metadata,
     NewMessage,
     Page,
+    Parcel,
     Queue,
     QueueKey,
     QueueStats,
@@ -34,6 +34,7 @@ from zaqar.storage.mongodb.documents import name_of, new_message
 from zaqar.storage.mongodb.failures import Patience, answering
 from zaqar.storage.mongodb.letters import Letters
 from zaqar.storage.mongodb.listing import Listing
+from zaqar.storage.mongodb.moving import Moving
 from zaqar.storage.mongodb.posting import Posting
 from zaqar.storage.mongodb.queues import Queues
 from zaqar.storage.mongodb.reading import Reading
@@ -72,6 +73,7 @@ class MongoStore:
     def __init__(self, uri: str, *, ordering: str = "strict", **options: Any) -> None:
         self._database = opening.connect(uri, **options)
         self._patience = Patience()
+        self._is_relaxed = ordering == "relaxed"
         self._reading = Reading(self._database)
         self._counting = Counting(self._database)
         self._queues = Queues(self._database)
@@ -86,6 +88,7 @@ class MongoStore:
         self._viewing = Viewing(
             self._database, self._reading, self._settling, self._posting
         )
+        self._moving = Moving(self._viewing, self._posting)
         self._statistics = Statistics(self._database, self._viewing, self._counting)
         self._listing = Listing(self._database, self._reading, self._viewing)
         self._deleting = Deleting(
@@ -148,6 +151,10 @@ class MongoStore:
         match: Mapping[str, str | int] | None = None,
     ) -> Page[Queue]:
         return self._queues.page(project, marker, limit, name, match or {})
+
+    @step
+    def get_queues(self, project: str, names: Sequence[str]) -> list[Queue]:
+        return self._queues.some(project, names)
 
     @step
     def count_queues(self, project: str) -> int:
@@ -269,7 +276,25 @@ class MongoStore:
     def release_claim(self, key: QueueKey, claim: str, *, now: float) -> None:
         self._taking.release(name_of(key), claim, now)
 
+    # Messages on their way to another store -------------------------------------------
+
+    @step
+    def export_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Parcel]:
+        return self._moving.export(name_of(key), limit, now)
+
+    @step
+    def import_messages(
+        self, key: QueueKey, parcels: Sequence[Parcel], *, now: float
+    ) -> None:
+        self._moving.receive(name_of(key), parcels, now)
+
     # Upkeep ---------------------------------------------------------------------------
+
+    @step
+    def capabilities(self) -> tuple[str, ...]:
+        fifo = ("FIFO",) * (not self._is_relaxed)
+        durability = ("DURABILITY",) * opening.is_durable(self._database)
+        return (*fifo, "CLAIMS", *durability, "AOD", "HIGH_THROUGHPUT")
 
     @step
     def ping(self) -> None:
@@ -277,9 +302,7 @@ class MongoStore:
 
     @step
     def clock(self) -> float:
-        local_time = self._database.command("hello")["localTime"]
-        instant: float = local_time.replace(tzinfo=UTC).timestamp()
-        return instant
+        return opening.clock(self._database)
 
     @step
     def sweep(self, *, now: float) -> int:
