@@ -36,10 +36,19 @@ def mongodb(request: pytest.FixtureRequest) -> Options:
     }
 
 
+def pooled(request: pytest.FixtureRequest) -> Options:
+    # No pool is registered: all queues go through the router to the store of the file.
+    return {
+        "DEFAULT": {"pooling": True},
+        "pooling:catalog": {"enable_virtual_pool": True},
+    }
+
+
 STORES: dict[str, Callable[[pytest.FixtureRequest], Options]] = {
     "sqlite": sqlite,
     "redis": redis,
     "mongodb": mongodb,
+    "pooled": pooled,
 }
 
 USUAL = os.environ.get("ZAQAR_TEST_STORE", "sqlite")

@@ -16,6 +16,9 @@ from zaqar.storage.pooling.pools import Pools
 from zaqar.storage.pooling.router import Router
 
 
+PROMISED = ("FIFO", "CLAIMS", "AOD")
+
+
 class Deployment:
     """Pools in memory, and what the processes of one service share of them."""
 
@@ -50,7 +53,7 @@ def routed(pools: Pools) -> Router:
 
 
 def pool(name: str, *, weight: int = 1, flavor: str | None = None) -> Pool:
-    return Pool(name, f"id-{name}", f"model:{name}", weight, flavor)
+    return Pool(name, f"id-{name}", f"model:{name}", weight, flavor, {}, PROMISED)
 
 
 @pytest.fixture
