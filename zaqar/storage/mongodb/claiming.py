@@ -54,23 +54,25 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 def taking(
-    name: str, documents: Sequence[Document], terms: Terms
+    name: str, documents: Sequence[Document], terms: Terms, taker: int
 ) -> list[UpdateOne | UpdateMany]:
     """Return the updates that claim messages that were read; one write for all.
 
-    The first one carries the head: it fails if the claim exists.
+    The first one carries the head: it fails if the claim exists. By `taker` whoever
+    takes them tells them from what a twin takes.
     """
     groups: dict[Kind, list[str]] = {}
     first, *others = documents
     for each in others:
         groups.setdefault(_kind(each, terms), []).append(each["_id"])
-    kind, head = _kind(first, terms), {"head": terms.claim}
+    mark = {"taker": taker}
+    kind, head = _kind(first, terms), {"head": terms.claim, **mark}
     updates: list[UpdateOne | UpdateMany] = [
         UpdateOne(_free(name, first["_id"], kind), _update(kind, terms, head))
     ]
     for kind, ids in groups.items():
         free = _free(name, {"$in": ids}, kind)
-        updates.append(UpdateMany(free, _update(kind, terms, {}), hint=BY_ID))
+        updates.append(UpdateMany(free, _update(kind, terms, mark), hint=BY_ID))
     return updates
 
 
@@ -120,7 +122,7 @@ def _update(kind: Kind, terms: Terms, more: Document) -> Document | Pipeline:
 
 def heading(name: str, id: str, claim: str) -> tuple[Document, Document]:
     """Return the filter and the update that make a message the first of its claim."""
-    its = {"queue": name, "_id": name + id, "state": CLAIMED, "claim": claim}
+    its = {"queue": name, "_id": id, "state": CLAIMED, "claim": claim}
     return its, {"$set": {"head": claim}}
 
 

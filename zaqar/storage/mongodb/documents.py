@@ -13,6 +13,8 @@ A queue (collection `queues`)::
                {first, count, at}; readers go no further than the first of them
     buried     reservations whose writer died, for a while: {first, last, kept, at};
                kept: all its messages were there and are released
+    slow       there if a message was ever delayed
+    freed      see floors.py
     total, claimed, counts, count     see counting.py
     ended      when the queue, or its earlier life, was deleted; as long as something
                may be left of that
@@ -30,6 +32,7 @@ A message (collection `messages`)::
     claims     how often it was claimed, where that is counted
     head       the claim's id, on the first message that it took: claims made twice at
                once meet there, for it is unique
+    taker      a number that tells what was claimed together from what a twin claimed
     origin, origin_claims, move       of dead letters
     leaving    where a message in the state LEAVING is on its way to
     counted, uncounted, learned       see counting.py
@@ -64,9 +67,10 @@ FORGOTTEN = [
     "claimed_at",
     "until",
     "head",
+    "taker",
     "leaving",
 ]
-CLAIM_FIELDS = ["claim", "claim_ttl", "claimed_at", "until", "head"]
+CLAIM_FIELDS = ["claim", "claim_ttl", "claimed_at", "until", "head", "taker"]
 
 
 def name_of(key: QueueKey) -> str:

@@ -1,70 +1,79 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets posts to one queue that come at the same time share their trips.
+"""Lets calls of one process that come at the same time, and go well together, share
+their trips.
 
-Who comes while nobody posts to the queue does it at once. Others wait for that one to
-come back; meanwhile they gather, and then one of them posts for all.
+Who comes while nobody of the group is under way goes at once. Others wait for that one
+to come back; meanwhile they gather, and then one of them goes for all. So what is read
+for a call is never older than the call.
 """
 
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
 
-from zaqar.errors import StorageUnavailable
-from zaqar.storage.mongodb.documents import Document
+from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
 
-# Seconds; a post is answered in time or not at all.
+# Seconds; a call is answered in time or not at all.
 PATIENCE = 9.0
 TURNS = 64
+# What goes wrong for all if it does for one.
+FOR_ALL = (StorageUnavailable, QueueNotFound, QueueChanged)
+
+Wish = TypeVar("Wish")
+Answer = TypeVar("Answer")
 
 
-class Gathered:
-    """Posts that go together; `failure` is what became of them."""
+class Gathered(Generic[Wish, Answer]):
+    """Calls that go together; `failure` is what became of them if it went wrong."""
 
     def __init__(self) -> None:
-        self.documents: list[Document] = []
-        self.posts = 0
+        self.wishes: list[Wish] = []
+        self.answers: list[Answer] = []
         self.failure: BaseException | None = None
         self.is_done = threading.Event()
 
 
-class Gathering:
-    """`send` posts documents; it raises what is to be raised to each who gathered."""
+class Gathering(Generic[Wish, Answer]):
+    """`send` takes wishes and returns an answer for each; what it raises is raised to
+    each who gathered."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._open: dict[Hashable, Gathered] = {}
+        self._open: dict[Hashable, Gathered[Wish, Answer]] = {}
         self._turns: dict[int, threading.Lock] = defaultdict(threading.Lock)
 
-    def post(
+    def join(
         self,
         group: Hashable,
-        documents: list[Document],
-        send: Callable[[list[Document]], None],
-    ) -> None:
-        """Send the documents, with those of others of the group if there are any."""
+        wish: Wish,
+        send: Callable[[list[Wish]], list[Answer]],
+    ) -> Answer:
+        """Send the wish, with those of others of the group if there are any."""
         with self._guard:
             gathered = self._open.get(group)
             leads = gathered is None
             if gathered is None:
                 gathered = self._open[group] = Gathered()
-            gathered.documents += documents
-            gathered.posts += 1
+            place = len(gathered.wishes)
+            gathered.wishes.append(wish)
         if leads:
             self._lead(group, gathered, send)
         elif not gathered.is_done.wait(PATIENCE):
             raise StorageUnavailable("MongoDB did not answer in time.")
         if gathered.failure is None:
-            return
-        if gathered.posts == 1 or isinstance(gathered.failure, StorageUnavailable):
+            return gathered.answers[place]
+        is_alone = len(gathered.wishes) == 1
+        if is_alone or isinstance(gathered.failure, FOR_ALL):
             raise gathered.failure
         # What one of them has done wrong is not the fault of the others.
-        send(documents)
+        return send([wish])[0]
 
     def _lead(
         self,
         group: Hashable,
-        gathered: Gathered,
-        send: Callable[[list[Document]], None],
+        gathered: Gathered[Wish, Answer],
+        send: Callable[[list[Wish]], list[Answer]],
     ) -> None:
         turn = self._turns[hash(group) % TURNS]
         taken = turn.acquire(timeout=PATIENCE)
@@ -73,7 +82,7 @@ class Gathering:
         try:
             if not taken:
                 raise StorageUnavailable("MongoDB did not answer in time.")
-            send(gathered.documents)
+            gathered.answers = send(gathered.wishes)
         except BaseException as error:
             gathered.failure = error
         finally:

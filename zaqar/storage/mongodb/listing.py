@@ -3,7 +3,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from zaqar.model import Message, Page
 from zaqar.storage import places
@@ -13,6 +13,7 @@ from zaqar.storage.mongodb.documents import (
     is_live,
     message_of,
 )
+from zaqar.storage.mongodb.gathering import Gathering
 from zaqar.storage.mongodb.posting import number_at
 from zaqar.storage.mongodb.reading import Reading, of_messages
 from zaqar.storage.mongodb.viewing import Viewing
@@ -23,23 +24,29 @@ NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 SKIPPING = 100
 
 
+class Ask(NamedTuple):
+    marker: str | None
+    limit: int
+    skip_client: str | None
+    claimed: bool
+    delayed: bool
+
+
 class Listing:
     def __init__(self, database: Any, reading: Reading, viewing: Viewing) -> None:
         self._messages = database.messages
         self._reading = reading
         self._viewing = viewing
+        self._gathering: Gathering[float, Page[Message]] = Gathering()
 
-    def page(
-        self,
-        name: str,
-        *,
-        marker: str | None,
-        limit: int,
-        skip_client: str | None,
-        claimed: bool,
-        delayed: bool,
-        now: float,
-    ) -> Page[Message]:
+    def page(self, name: str, ask: Ask, now: float) -> Page[Message]:
+        def send(instants: list[float]) -> list[Page[Message]]:
+            return [self._page(name, ask, max(instants))] * len(instants)
+
+        return self._gathering.join((name, ask), now, send)
+
+    def _page(self, name: str, ask: Ask, now: float) -> Page[Message]:
+        marker, limit, skip_client, claimed, delayed = ask
         after = self._place(name, marker)
         found: list[Document] = []
         delays = False

@@ -13,6 +13,7 @@ died, nobody was told that they are stored, and they are dropped.
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import pymongo
@@ -22,6 +23,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
 from zaqar.storage.mongodb.counting import Counting
 from zaqar.storage.mongodb.documents import (
+    DELAYED,
     GONE,
     STATES,
     Document,
@@ -64,7 +66,7 @@ class Posting:
         self._counting = counting
         self._relaxed = relaxed
         self._messages = database.messages
-        self._gathering = Gathering()
+        self._gathering: Gathering[list[Document], None] = Gathering()
         self._surely = database.queues
         self._soon = database.queues.with_options(write_concern=WriteConcern(1))
 
@@ -79,11 +81,12 @@ class Posting:
 
         Raises QueueNotFound or QueueChanged.
         """
-        self._gathering.post(
-            (name, revision),
-            documents,
-            lambda gathered: self.post_alone(name, gathered, now, revision),
-        )
+
+        def send(posts: list[list[Document]]) -> list[None]:
+            self.post_alone(name, list(chain.from_iterable(posts)), now, revision)
+            return [None] * len(posts)
+
+        self._gathering.join((name, revision), documents, send)
 
     def post_alone(
         self,
@@ -96,7 +99,8 @@ class Posting:
 
         Raises QueueNotFound or QueueChanged.
         """
-        first = self._reserve(name, len(documents), now, revision)
+        can_delay = any(each["state"] == DELAYED for each in documents)
+        first = self._reserve(name, len(documents), now, revision, can_delay)
         for number, document in enumerate(documents, start=first):
             document["number"] = number
             if self._relaxed:
@@ -113,7 +117,14 @@ class Posting:
 
     # Reserve --------------------------------------------------------------------------
 
-    def _reserve(self, name: str, count: int, now: float, revision: str | None) -> int:
+    def _reserve(
+        self,
+        name: str,
+        count: int,
+        now: float,
+        revision: str | None,
+        can_delay: bool,
+    ) -> int:
         """Reserve numbers and return the first of them."""
         wanted: Document = {"_id": name, "live": True}
         if revision is not None:
@@ -122,7 +133,7 @@ class Posting:
             # Were it lost with its server, messages would be seen one by one.
             queue = (self._soon if self._relaxed else self._surely).find_one_and_update(
                 wanted,
-                self._reservation(count, now),
+                self._reservation(count, now, can_delay),
                 projection={"last": 1, "posting": {"$slice": 1}},
                 return_document=ReturnDocument.AFTER,
             )
@@ -135,16 +146,18 @@ class Posting:
             if revision is not None and found["revision"] != revision:
                 raise QueueChanged(queue_of(found))
 
-    def _reservation(self, count: int, now: float) -> Pipeline:
+    def _reservation(self, count: int, now: float, can_delay: bool) -> Pipeline:
         first = {"$max": [{"$add": ["$last", 1]}, number_at(now)]}
+        slow: Document = {"slow": True} if can_delay else {}
         if self._relaxed:
-            return [{"$set": {"last": {"$add": [first, count - 1]}}}]
+            return [{"$set": {"last": {"$add": [first, count - 1]}} | slow}]
         entry = {"first": first, "count": count, "at": "$$NOW"}
         return [
             {
                 "$set": {
                     "last": {"$add": [first, count - 1]},
                     "posting": {"$concatArrays": ["$posting", [entry]]},
+                    **slow,
                 }
             }
         ]

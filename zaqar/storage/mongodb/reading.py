@@ -7,12 +7,13 @@ So a post becomes visible whole, and a reader who goes by numbers misses nothing
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import msgspec
 
 from zaqar.errors import QueueNotFound
-from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document, key_of
+from zaqar.storage.mongodb.documents import CLAIMED, Document, key_of
 
 Stage = Document
 
@@ -29,12 +30,14 @@ HEAD = {
     "name": 1,
     "revision": 1,
     "delays": 1,
+    "slow": 1,
     "metadata": 1,
     "base": 1,
     "last": 1,
     "posting": 1,
     "buried": 1,
     "counts": 1,
+    "freed": 1,
     # There while a count tells the messages.
     "counting": "$count.id",
 }
@@ -45,13 +48,23 @@ class View(msgspec.Struct):
 
     queue: Document
     found: list[Document]
-    is_due: bool = False
+    next_due: float = inf
     is_held: bool = False
 
     @property
     def base(self) -> int:
         base: int = self.queue["base"]
         return base
+
+    @property
+    def can_delay(self) -> bool:
+        """Whether there may be messages that are delayed, or were."""
+        return "slow" in self.queue
+
+    @property
+    def freed(self) -> int:
+        freed: int = self.queue.get("freed", 0)
+        return freed
 
     @property
     def horizon(self) -> int:
@@ -98,25 +111,21 @@ class Reading:
         self._queues = database.queues
 
     def view(
-        self,
-        name: str,
-        *parts: Stage,
-        due: float | None = None,
-        claim: str | None = None,
+        self, name: str, *parts: Stage, due: bool = False, claims: Sequence[str] = ()
     ) -> View:
         """Read the queue, and then what the parts find, one after the other.
 
-        Raises QueueNotFound. With `due`, say whether the state
-        of a message had to change by this instant; with `claim`, whether it holds one.
+        Raises QueueNotFound. With `due`, say when the state of a message has to change
+        next; with `claims`, whether one of them holds any.
         """
         stages: list[Stage] = []
-        if due is not None:
-            stages.append(_sign("is_due", {"queue": name, "due": {"$lte": due}}))
+        if due:
+            stages.append(_next_due(name))
         stages += parts
-        if claim is not None:
+        if claims:
             # Behind the messages: who makes the same claim now has taken some of them
             # before they were read, and then this tells, or meets us at the first one.
-            stages.append(_sign("is_held", {"queue": name, "claim": claim}))
+            stages.append(_held(name, claims))
         live = {"$match": {"_id": name, "live": True}}
         found = list(
             self._queues.aggregate(
@@ -126,9 +135,9 @@ class Reading:
         if not found or "revision" not in found[0]:
             raise QueueNotFound(key_of(name).name)
         queue, *rest = found
-        is_due = bool(rest) and "is_due" in rest[0]
+        next_due = rest.pop(0)["next_due"] if rest and "next_due" in rest[0] else inf
         is_held = bool(rest) and "is_held" in rest[-1]
-        return View(queue, rest[is_due : len(rest) - is_held], is_due, is_held)
+        return View(queue, rest[: len(rest) - is_held], next_due, is_held)
 
     def check(self, name: str) -> None:
         """Raises QueueNotFound if there is no such queue."""
@@ -169,15 +178,23 @@ def of_messages(*stages: Document) -> Stage:
     return {"$unionWith": {"coll": "messages", "pipeline": list(stages)}}
 
 
-def _sign(sign: str, wanted: Document) -> Stage:
-    """Return the part that tells whether there is such a message."""
-    shown = {"_id": 0, sign: {"$literal": True}}
-    return of_messages({"$match": wanted}, {"$limit": 1}, {"$project": shown})
+def _next_due(name: str) -> Stage:
+    """Return the part that tells when something is due in the queue."""
+    return of_messages(
+        {"$match": {"queue": name, "due": {"$gte": 0}}},
+        {"$sort": {"due": 1}},
+        {"$limit": 1},
+        {"$project": {"_id": 0, "next_due": "$due"}},
+    )
 
 
-def waiting(delays: bool) -> list[int]:
-    """Return the states of messages that can be taken."""
-    return [FREE] if delays else [FREE, DELAYED]
+def _held(name: str, claims: Sequence[str]) -> Stage:
+    """Return the part that tells whether one of the claims holds any message."""
+    return of_messages(
+        {"$match": {"queue": name, "claim": {"$in": list(claims)}}},
+        {"$limit": 1},
+        {"$project": {"_id": 0, "is_held": {"$literal": True}}},
+    )
 
 
 def behind(name: str, after: int, limit: int, states: Sequence[int]) -> Stage:

@@ -22,6 +22,7 @@ from zaqar.storage.mongodb.documents import (
     Document,
     Pipeline,
 )
+from zaqar.storage.mongodb.floors import Floors
 from zaqar.storage.mongodb.reading import BY_ID
 
 CHUNK = 1000
@@ -55,9 +56,13 @@ class Settling:
     """`move` brings messages that are LEAVING on their way again."""
 
     def __init__(
-        self, database: Any, move: Callable[[str, list[Document], float], None]
+        self,
+        database: Any,
+        move: Callable[[str, list[Document], float], None],
+        floors: Floors,
     ) -> None:
         self._messages = database.messages
+        self._floors = floors
         self._move = move
 
     def settle(self, name: str, now: float, seconds: float = inf) -> int:
@@ -105,6 +110,8 @@ class Settling:
         collected += self._change(name, ended, GOES, {"expires": {"$lte": now}})
         self._change(name, freed, comes_free(now), {"until": {"$lte": now}})
         self._change(name, shown, SHOWS, {"state": DELAYED, "visible": {"$lte": now}})
+        if freed or shown:
+            self._floors.announce(name)
         if leaving:
             self._move(name, leaving, now)
         return collected

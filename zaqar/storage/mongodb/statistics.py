@@ -12,6 +12,7 @@ from typing import Any
 from zaqar.model import Landmark, QueueKey, QueueStats
 from zaqar.storage.mongodb.counting import Counting, sums
 from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document, name_of
+from zaqar.storage.mongodb.gathering import Gathering
 from zaqar.storage.mongodb.reading import Stage, View, of_messages
 from zaqar.storage.mongodb.viewing import Viewing
 
@@ -36,6 +37,8 @@ def noted_in(name: str) -> Document:
 def parts(name: str) -> list[Stage]:
     notes = of_messages(
         {"$match": noted_in(name)},
+        # Left to itself the server may take the places of the whole queue.
+        {"$sort": {"uncounted": 1, "popped_at": 1, "number": 1}},
         {
             "$group": {
                 "_id": "$uncounted",
@@ -69,9 +72,15 @@ class Statistics:
         self._messages = database.messages
         self._viewing = viewing
         self._counting = counting
+        self._gathering: Gathering[float, QueueStats] = Gathering()
 
     def read(self, key: QueueKey, now: float) -> QueueStats:
-        name = name_of(key)
+        def send(instants: list[float]) -> list[QueueStats]:
+            return [self._read(name_of(key), max(instants))] * len(instants)
+
+        return self._gathering.join(key, now, send)
+
+    def _read(self, name: str, now: float) -> QueueStats:
         while True:
             view = self._viewing.view(name, now, *parts(name))
             found = Found(view)

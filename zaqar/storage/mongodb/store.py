@@ -28,19 +28,23 @@ from zaqar.model import (
     QueueStats,
 )
 from zaqar.storage.mongodb import indexes, opening
+from zaqar.storage.mongodb.claiming import Terms
 from zaqar.storage.mongodb.counting import CHUNK, Counting
 from zaqar.storage.mongodb.deleting import Deleting
 from zaqar.storage.mongodb.documents import name_of, new_message
 from zaqar.storage.mongodb.failures import Patience, answering
+from zaqar.storage.mongodb.floors import Floors
 from zaqar.storage.mongodb.letters import Letters
-from zaqar.storage.mongodb.listing import Listing
+from zaqar.storage.mongodb.listing import Ask, Listing
 from zaqar.storage.mongodb.moving import Moving
+from zaqar.storage.mongodb.popping import Popping
 from zaqar.storage.mongodb.posting import Posting
 from zaqar.storage.mongodb.queues import Queues
 from zaqar.storage.mongodb.reading import Reading
 from zaqar.storage.mongodb.settling import Settling
 from zaqar.storage.mongodb.statistics import Statistics
-from zaqar.storage.mongodb.taking import Taking
+from zaqar.storage.mongodb.taking import Taking, Wish
+from zaqar.storage.mongodb.turns import Turns
 from zaqar.storage.mongodb.viewing import Viewing
 
 P = ParamSpec("P")
@@ -83,10 +87,15 @@ class MongoStore:
             self._counting,
             relaxed=ordering == "relaxed",
         )
+        self._floors = Floors(self._database, relaxed=ordering == "relaxed")
         self._letters = Letters(self._database, self._posting, self._create_empty)
-        self._settling = Settling(self._database, self._letters.resume)
+        self._settling = Settling(self._database, self._letters.resume, self._floors)
         self._viewing = Viewing(
-            self._database, self._reading, self._settling, self._posting
+            self._database,
+            self._reading,
+            self._settling,
+            self._posting,
+            self._floors,
         )
         self._moving = Moving(self._viewing, self._posting)
         self._statistics = Statistics(self._database, self._viewing, self._counting)
@@ -94,12 +103,18 @@ class MongoStore:
         self._deleting = Deleting(
             self._database, self._reading, self._viewing, self._counting
         )
+        self._turns = Turns(f"{uri} {self._database.name}")
+        self._popping = Popping(
+            self._database, self._viewing, self._counting, self._turns
+        )
         self._taking = Taking(
             self._database,
             self._reading,
             self._viewing,
             self._counting,
             self._letters,
+            self._floors,
+            self._turns,
         )
         self._is_ready = False
         with suppress(StorageUnavailable):
@@ -199,15 +214,8 @@ class MongoStore:
         delayed: bool = False,
         now: float,
     ) -> Page[Message]:
-        return self._listing.page(
-            name_of(key),
-            marker=marker,
-            limit=limit,
-            skip_client=skip_client,
-            claimed=claimed,
-            delayed=delayed,
-            now=now,
-        )
+        ask = Ask(marker, limit, skip_client, claimed, delayed)
+        return self._listing.page(name_of(key), ask, now)
 
     @step
     def get_messages(
@@ -234,7 +242,7 @@ class MongoStore:
 
     @step
     def pop_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Message]:
-        return self._taking.pop(name_of(key), limit, now)
+        return self._popping.pop(name_of(key), limit, now)
 
     # Claims ---------------------------------------------------------------------------
 
@@ -251,15 +259,9 @@ class MongoStore:
         revision: str,
         now: float,
     ) -> list[Message]:
+        terms = Terms(claim, ttl, grace, now, dead_letter is not None)
         return self._taking.claim(
-            key,
-            claim,
-            ttl=ttl,
-            grace=grace,
-            limit=limit,
-            dead_letter=dead_letter,
-            revision=revision,
-            now=now,
+            key, Wish(limit, terms), dead_letter=dead_letter, revision=revision
         )
 
     @step
@@ -316,3 +318,4 @@ class MongoStore:
 
     def close(self) -> None:
         self._database.client.close()
+        self._turns.close()
