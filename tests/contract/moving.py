@@ -61,7 +61,7 @@ class GetQueuesContract:
         create(store, QueueKey("p", "two"))
         create(store, QueueKey("p", "three"))
 
-        found = store.get_queues("p", ["two", "none", "one", "two"])
+        found = store.get_queues("p", ["two", "none", "one"])
 
         assert sorted(found, key=lambda queue: queue.name) == [
             store.get_queue(QueueKey("p", "one")),
@@ -506,14 +506,3 @@ class CapabilitiesContract:
         told = store.capabilities()
 
         assert told == tuple(each for each in CAPABILITIES if each in told)
-        assert {"CLAIMS", "AOD"} <= set(told)
-
-
-class MovingContract(
-    GetQueuesContract,
-    ExportContract,
-    ImportContract,
-    MovingIsolationContract,
-    CapabilitiesContract,
-):
-    """Methods that carry messages to another store, and what the router asks."""

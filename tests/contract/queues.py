@@ -83,6 +83,8 @@ ON_A_QUEUE: dict[str, Callable[[Store, QueueKey], object]] = {
         key, "c", ttl=60, grace=60, now=T0
     ),
     "release claim": lambda store, key: store.release_claim(key, "c", now=T0),
+    "export": lambda store, key: store.export_messages(key, 10, now=T0),
+    "import": lambda store, key: store.import_messages(key, [], now=T0),
 }
 
 

@@ -19,11 +19,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from tests.contract.arrange import T0, ids_of, listed, message_id, read
 from tests.model_store import ModelStore
 from zaqar.errors import QueueChanged, ZaqarError
-from zaqar.model import DeadLetter, Metadata, NewMessage, Queue, QueueKey
+from zaqar.model import DeadLetter, Metadata, NewMessage, Parcel, Queue, QueueKey
 from zaqar.storage.base import Store
 
 T = TypeVar("T")
@@ -217,6 +218,25 @@ class StoreMachine(RuleBasedStateMachine):
                         read(store, key, marker=marker, limit=limit, now=self.now)
                     )
                 )
+
+    @rule(source=keys, to=keys, limit=LIMITS, times=st.sampled_from([1, 1, 2]))
+    def carry(self, source: QueueKey, to: QueueKey, limit: int, times: int) -> None:
+        """Export from one queue, and import that under new ids into another."""
+        self.both(lambda store: store.export_messages(source, limit, now=self.now))
+        parcels = []
+        if listed(self.model, source, now=self.now):
+            parcels = self.model.export_messages(source, limit, now=self.now)
+        carried = [
+            Parcel(
+                replace(each.message, id=message_id(self.now, self.dice)),
+                each.client,
+                each.expires,
+            )
+            for each in parcels
+        ]
+        self.messages += [each.message.id for each in carried]
+        for _ in range(times):
+            self.both(lambda store: store.import_messages(to, carried, now=self.now))
 
     @rule(key=keys, limit=LIMITS)
     def remember_a_page(self, key: QueueKey, limit: int) -> None:

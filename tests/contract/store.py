@@ -19,6 +19,13 @@ from tests.contract.deletion import DeletionContract
 from tests.contract.expiry import ExpiryContract
 from tests.contract.isolation import IsolationContract, OddTextContract
 from tests.contract.messages import MessageContract
+from tests.contract.moving import (
+    CapabilitiesContract,
+    ExportContract,
+    GetQueuesContract,
+    ImportContract,
+    MovingIsolationContract,
+)
 from tests.contract.queues import QueueContract
 from tests.contract.upkeep import UpkeepContract
 from zaqar.storage.base import Store
@@ -54,6 +61,11 @@ class StoreContract(
     ExpiryContract,
     IsolationContract,
     OddTextContract,
+    GetQueuesContract,
+    ExportContract,
+    ImportContract,
+    MovingIsolationContract,
+    CapabilitiesContract,
     UpkeepContract,
     ConcurrencyContract,
 ):

@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 
-from tests.contract.moving import MovingContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
 from tests.model_store import ModelData, ModelStore
@@ -23,7 +22,7 @@ def test_no_fact_of_the_contract_hides_another() -> None:
     assert len(facts) == len(set(facts))
 
 
-class TestModelStore(StoreContract, MovingContract, StateMachineContract):
+class TestModelStore(StoreContract, StateMachineContract):
     @pytest.fixture
     def opener(self) -> Callable[[], ModelStore]:
         return partial(ModelStore, ModelData())

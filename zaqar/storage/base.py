@@ -111,7 +111,7 @@ class Store(Protocol):
         ...
 
     def get_queues(self, project: str, names: Sequence[str]) -> list[Queue]:
-        """Return those of the queues that exist, each once, in any order; one trip."""
+        """Return those of the queues that exist, in any order, in one trip."""
         ...
 
     def count_queues(self, project: str) -> int:

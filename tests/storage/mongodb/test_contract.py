@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 
-from tests.contract.moving import MovingContract
 from tests.contract.processes import ProcessContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
@@ -14,15 +13,11 @@ from tests.storage.mongodb.conftest import emptied
 from zaqar.storage.mongodb.store import MongoStore
 
 
-class TestMongoStore(
-    StoreContract, MovingContract, StateMachineContract, ProcessContract
-):
+class TestMongoStore(StoreContract, StateMachineContract, ProcessContract):
     pass
 
 
-class TestRelaxedMongoStore(
-    StoreContract, MovingContract, StateMachineContract, ProcessContract
-):
+class TestRelaxedMongoStore(StoreContract, StateMachineContract, ProcessContract):
     """With `ordering = relaxed` all holds but what strictness promises."""
 
     # A post is seen while it is inserted.

@@ -23,10 +23,11 @@ from tests.contract.arrange import (
     create,
     draft,
     ids_of,
+    message_id,
     post,
 )
 from tests.contract.concurrency import together
-from zaqar.model import DeadLetter, QueueKey
+from zaqar.model import DeadLetter, Message, Parcel, QueueKey
 from zaqar.storage.mongodb import indexes, opening
 from zaqar.storage.mongodb.claiming import Terms
 from zaqar.storage.mongodb.counting import HELD, NOTHING
@@ -63,6 +64,12 @@ class Arranged:
             revision=self.revision,
             now=self.now,
         )
+
+    def parcels(self) -> list[Parcel]:
+        messages = [
+            Message(message_id(self.now), b"1", 300, self.now) for _ in range(50)
+        ]
+        return [Parcel(message, CLIENT, self.now + 300) for message in messages]
 
     def post(self, count: int, delay: int = 0) -> None:
         drafts = [draft(delay=delay) for _ in range(count)]
@@ -144,7 +151,19 @@ OPERATIONS: dict[str, tuple[int, Operation]] = {
         lambda store, its: store.release_claim(KEY, its.held, now=its.now),
     ),
     "stats": (1, lambda store, its: store.queue_stats(KEY, now=its.now)),
+    "export": (1, lambda store, its: store.export_messages(KEY, 10, now=its.now)),
+    "import": (4, lambda store, its: store.import_messages(KEY, its.parcels(), now=T0)),
+    "import one": (
+        4,
+        lambda store, its: store.import_messages(KEY, its.parcels()[:1], now=T0),
+    ),
     "get queue": (1, lambda store, its: store.get_queue(KEY)),
+    "get queues": (
+        1,
+        lambda store, its: store.get_queues(
+            KEY.project, [KEY.name, *(f"q{number}" for number in range(300))]
+        ),
+    ),
     "list queues": (1, lambda store, its: store.list_queues(KEY.project, limit=10)),
     "count queues": (1, lambda store, its: store.count_queues(KEY.project)),
 }

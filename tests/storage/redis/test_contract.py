@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 
-from tests.contract.moving import MovingContract
 from tests.contract.processes import ProcessContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
@@ -15,15 +14,11 @@ from tests.redis_servers import RedisCluster
 from zaqar.storage.redis.store import RedisStore
 
 
-class TestRedisStore(
-    StoreContract, MovingContract, StateMachineContract, ProcessContract
-):
+class TestRedisStore(StoreContract, StateMachineContract, ProcessContract):
     pass
 
 
-class TestRedisStoreOnACluster(
-    StoreContract, MovingContract, StateMachineContract, ProcessContract
-):
+class TestRedisStoreOnACluster(StoreContract, StateMachineContract, ProcessContract):
     @pytest.fixture
     def opener(
         self, redis_cluster: RedisCluster, prefix: str
