@@ -42,6 +42,7 @@ setup(
         "console_scripts": [
             "zaqar-server = zaqar.cli:server",
             "zaqar-gc = zaqar.cli:gc",
+            "zaqar-manage = zaqar.manage.cli:main",
             "zaqar-bench = zaqar.bench.cli:main",
         ],
         "oslo.config.opts": ["zaqar = zaqar.conf:list_opts"],

@@ -58,7 +58,9 @@ def config(tmp_path: Path) -> Config:
     return config
 
 
-@pytest.mark.parametrize("script", ["zaqar-server", "zaqar-gc", "zaqar-bench"])
+@pytest.mark.parametrize(
+    "script", ["zaqar-server", "zaqar-gc", "zaqar-manage", "zaqar-bench"]
+)
 def test_script_explains_itself(script: str) -> None:
     done = subprocess.run(
         [BIN / script, "--help"], capture_output=True, text=True, check=True
@@ -67,7 +69,7 @@ def test_script_explains_itself(script: str) -> None:
     assert f"usage: {script}" in done.stdout
 
 
-@pytest.mark.parametrize("script", ["zaqar-server", "zaqar-gc"])
+@pytest.mark.parametrize("script", ["zaqar-server", "zaqar-gc", "zaqar-manage"])
 def test_script_tells_its_version(script: str) -> None:
     done = subprocess.run(
         [BIN / script, "--version"], capture_output=True, text=True, check=True

@@ -18,7 +18,7 @@ ABOVE_STORAGE = [
     "zaqar.service",
     "zaqar.stores",
 ]
-ENTRIES = ["zaqar.cli", "zaqar.server", "zaqar.bench"]
+ENTRIES = ["zaqar.cli", "zaqar.server", "zaqar.manage", "zaqar.bench"]
 HTTP = ["falcon", "gunicorn", "granian", "wsgiref", "http"]
 FORBIDDEN: dict[str, list[str]] = {
     "zaqar": [*ABOVE_STORAGE, "zaqar.storage", *ENTRIES, *HTTP],
@@ -28,11 +28,18 @@ FORBIDDEN: dict[str, list[str]] = {
     "zaqar.stores": ["zaqar.transport", "zaqar.service", *ENTRIES, *HTTP],
     "zaqar.transport": [*ENTRIES],
     # The WSGI entry point: what servers load, above everything that it serves.
-    "zaqar.transport.wsgi.app": ["zaqar.cli", "zaqar.bench"],
-    "zaqar.server": ["zaqar.cli", "zaqar.bench"],
-    "zaqar.cli": ["zaqar.bench"],
+    "zaqar.transport.wsgi.app": ["zaqar.cli", "zaqar.manage", "zaqar.bench"],
+    "zaqar.server": ["zaqar.cli", "zaqar.manage", "zaqar.bench"],
+    "zaqar.cli": ["zaqar.manage", "zaqar.bench"],
+    "zaqar.manage": ["zaqar.cli", "zaqar.transport", "zaqar.bench"],
     # The load tool is a client: it knows nothing of what it measures.
-    "zaqar.bench": [*ABOVE_STORAGE, "zaqar.storage", "zaqar.server", "zaqar.cli"],
+    "zaqar.bench": [
+        *ABOVE_STORAGE,
+        "zaqar.storage",
+        "zaqar.server",
+        "zaqar.manage",
+        "zaqar.cli",
+    ],
 }
 
 # The package of each store, and the libraries that nobody else imports.
