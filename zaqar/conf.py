@@ -239,6 +239,10 @@ def _path_below(folder: str, uri: str) -> str:
     """Return the file of a pool. SECURITY: administrators of queues are not those of
     the machine, and must not make or read files anywhere."""
     written = uri.removeprefix("sqlite:///")
+    if written in (uri, ""):
+        raise ConfigurationError(
+            f"uri: write sqlite:///path, of a file below the data folder, {folder}."
+        )
     path = sqlite_path(f"sqlite:///{os.path.join(folder, written)}", "pool")
     if not os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep):
         raise ConfigurationError(

@@ -78,6 +78,8 @@ def test_uri_is_understood(uri: str, expected: Address) -> None:
         ("redis://h:0", "host"),
         ("redis://h:65536", "host"),
         ("redis://h:x", "host"),
+        ("redis://[", "host"),
+        ("redis://:pw@[?dbid=1", "host"),
         ("redis://h/0", "dbid"),
         ("redis://h?dbid=x", "dbid"),
         ("redis://h?dbid=-1", "dbid"),

@@ -6,7 +6,7 @@ Connects to nothing.
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -64,13 +64,13 @@ class Address(msgspec.Struct, frozen=True):
 
 def parse(uri: str) -> Address:
     """Read a URI of contract form. Raises ConfigurationError."""
+    parts = _split(uri)
     try:
-        parts = urlsplit(uri)
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
     except ValueError:
         if not uri.endswith("?") and "?" in uri:
             raise _wrong("its options are not name=value") from None
-        parts, pairs = urlsplit(uri), []
+        pairs = []
     if parts.scheme not in ("redis", "rediss"):
         raise _wrong("it does not begin with redis:// or rediss://")
     if parts.fragment:
@@ -122,6 +122,13 @@ def _check(address: Address, path: str) -> None:
     for reason, refused in refusals.items():
         if refused:
             raise _wrong(reason)
+
+
+def _split(uri: str) -> SplitResult:
+    try:
+        return urlsplit(uri)
+    except ValueError:
+        raise _wrong("its host is not written as one") from None
 
 
 def _wrong(reason: str) -> ConfigurationError:
