@@ -8,6 +8,8 @@ being fresh; the stores of pools follow it.
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -39,7 +41,12 @@ CHUNK = 1000
 # The id of the pool that is not registered: the store that the options name.
 VIRTUAL = ""
 
+# Seconds for which a store is waited for that is to become a pool (contract: 10).
+PROBE_SECONDS = 9.0
+
 OpenStore = Callable[[str, Mapping[str, Any]], Store]
+# What a store promises, and its identity.
+Probed = tuple[tuple[str, ...], str]
 
 
 class Pools:
@@ -156,19 +163,33 @@ class Pools:
         found = [(pool.name, pool.id) for pool in self.directory().pools]
         return found if self._virtual is None else [*found, ("", VIRTUAL)]
 
-    def probe(
-        self, uri: str, options: Mapping[str, Any]
-    ) -> tuple[tuple[str, ...], str]:
+    def probe(self, uri: str, options: Mapping[str, Any]) -> Probed:
         """Return what a store of this URI promises, and its identity, if it works.
 
-        Raises ConfigurationError, StorageUnavailable.
+        Raises ConfigurationError, StorageUnavailable; the latter also if it takes too
+        long, and then what was begun ends by itself.
         """
-        store = self._open(uri, options)
+        found: Future[Probed] = Future()
+        threading.Thread(
+            target=self._probe, args=(uri, options, found), daemon=True
+        ).start()
         try:
-            store.ping()
-            return store.capabilities(), identity(store)
-        finally:
-            store.close()
+            return found.result(PROBE_SECONDS)
+        except TimeoutError:
+            raise StorageUnavailable(
+                f"it did not answer within {PROBE_SECONDS:.0f} s"
+            ) from None
+
+    def _probe(
+        self, uri: str, options: Mapping[str, Any], found: "Future[Probed]"
+    ) -> None:
+        try:
+            with closing(self._open(uri, options)) as store:
+                store.ping()
+                found.set_result((store.capabilities(), identity(store)))
+        # Whatever it is, it is raised where it was asked for.
+        except BaseException as error:
+            found.set_exception(error)
 
     def _opened(self, pool: Pool) -> Store:
         place = _place(pool)
