@@ -33,10 +33,25 @@ RULES = {
             "claims:delete",
             "claims:update",
             "ping:get",
+            "flavors:get_all",
+            "flavors:get",
         ),
         OPEN,
     ),
-    "health:get": ADMIN,
+    **dict.fromkeys(
+        (
+            "pools:get_all",
+            "pools:create",
+            "pools:get",
+            "pools:delete",
+            "pools:update",
+            "flavors:create",
+            "flavors:update",
+            "flavors:delete",
+            "health:get",
+        ),
+        ADMIN,
+    ),
 }
 
 ALIASES = {

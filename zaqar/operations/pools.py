@@ -126,6 +126,8 @@ def _check(form: PoolForm) -> None:
     for name, value in (form.options or {}).items():
         if not isinstance(value, str | int | float):
             raise InvalidBody(f"options: {name} must be a string, number or boolean.")
+    if form.uri is not None and not form.uri.isprintable():
+        raise InvalidBody("uri must have no control characters.")
     if form.uri is not None and is_masked(form.uri):
         raise InvalidBody(
             "uri: its password is hidden, as in answers; write the password itself, or "

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON documents to model and back; the only place that knows how they look.
 
+Those of pools and flavors are in `pool_documents`.
+
 Message bodies are checked to be JSON and kept as text: neither built into objects nor
 encoded again on their way out.
 """
@@ -17,7 +19,7 @@ from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.limits import is_integer
 from zaqar.model import Claim, Landmark, Message, QueueStats
 from zaqar.operations.claims import Wish
-from zaqar.operations.health import HealthReport
+from zaqar.operations.health import HealthReport, PoolsReport
 from zaqar.operations.messages import Draft
 
 encode = msgspec.json.encode
@@ -255,7 +257,16 @@ def _landmark(shown: Landmark, messages_path: str, now: float) -> dict[str, Any]
 
 
 def health(shown: HealthReport) -> dict[str, Any]:
-    return {
+    document: dict[str, Any] = {
         "storage_reachable": shown.storage_reachable,
         "operation_status": shown.operation_status,
     }
+    if shown.drift is not None:
+        registered, now = shown.drift
+        document["capabilities"] = {"registered": registered, "now": now}
+    return document
+
+
+def pools_health(shown: PoolsReport) -> dict[str, Any]:
+    pools = {name: health(report) for name, report in shown.pools.items()}
+    return {**pools, "catalog_reachable": shown.catalog_reachable}

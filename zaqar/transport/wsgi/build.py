@@ -44,7 +44,7 @@ def routes(service: Service) -> list[Route]:
     return [
         Route("/", versions, {}, anonymous=True),
         Route("/healthz", discovery.AliveResource(), {}, anonymous=True),
-        Route("/readyz", discovery.PingResource(service), {}, anonymous=True),
+        Route("/readyz", discovery.ReadyResource(service), {}, anonymous=True),
         *(
             msgspec.structs.replace(route, path=version.DIALECT.prefix + route.path)
             for version in offered

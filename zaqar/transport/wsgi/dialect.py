@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -33,16 +34,19 @@ class Dialect(msgspec.Struct, frozen=True):
     does not have. `filters_queues`: the list of queues takes name, with_count and
     filters of the metadata. `applies_queue_settings`: posts take the ttl, delay and
     size of the queue. `lists_delayed`: lists of messages take include_delayed.
+    `guards_admin`: health, pools and flavors ask for the rules of the policy.
+    `flavors_of_pools`: clients give pools a flavor, and are shown what they changed.
     """
 
     prefix: str
     version: dict[str, Any]
     home: HomeResources
-    health_rules: Rules
     shows_defaults: bool = True
     filters_queues: bool = True
     applies_queue_settings: bool = True
     lists_delayed: bool = True
+    guards_admin: bool = True
+    flavors_of_pools: bool = True
 
     def queue(self, name: str) -> str:
         return f"{self.prefix}/queues/{name}"
@@ -52,3 +56,9 @@ class Dialect(msgspec.Struct, frozen=True):
 
     def claim(self, name: str, claim: str) -> str:
         return f"{self.prefix}/queues/{name}/claims/{claim}"
+
+    def pool(self, name: str) -> str:
+        return f"{self.prefix}/pools/{quote(name, safe='')}"
+
+    def flavor(self, name: str) -> str:
+        return f"{self.prefix}/flavors/{quote(name, safe='')}"

@@ -66,19 +66,30 @@ class HomeResource:
 
 
 class PingResource:
-    """GET, HEAD : whether the message store answers; also the server's readiness."""
+    """GET, HEAD /ping : whether the message store answers, with pools all of them."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        resp.status = falcon.HTTP_204
-        if not health.is_alive(self._service):
-            resp.status = falcon.HTTP_503
-            resp.set_header("Retry-After", "1")
+        _answer_whether(health.is_alive(self._service), resp)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.status = falcon.HTTP_204
+
+
+class ReadyResource(PingResource):
+    """GET, HEAD /readyz : whether some requests can be served here."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        _answer_whether(health.is_ready(self._service), resp)
+
+
+def _answer_whether(works: bool, resp: falcon.Response) -> None:
+    resp.status = falcon.HTTP_204
+    if not works:
+        resp.status = falcon.HTTP_503
+        resp.set_header("Retry-After", "1")
 
 
 class AliveResource:
@@ -91,14 +102,19 @@ class AliveResource:
 
 
 class HealthResource:
-    """GET /health : the self-test of the store."""
+    """GET /health : the self-test of the store, or of each pool."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        report = health.report(self._service, _log_failure)
-        resp.data = documents.encode(documents.health(report))
+        pools = self._service.pools
+        if pools is None:
+            shown = documents.health(health.report(self._service, _log_failure))
+        else:
+            report = health.pools_report(pools, self._service.now, _log_failure)
+            shown = documents.pools_health(report)
+        resp.data = documents.encode(shown)
 
 
 def _log_failure(reference: str, operation: str, error: Exception) -> None:

@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The routes that all versions have, with the rules of their methods."""
 
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from zaqar.limits import Limits
 from zaqar.service import Service
-from zaqar.transport.wsgi import claims, discovery, messages, queues
-from zaqar.transport.wsgi.dialect import Dialect, Route
+from zaqar.storage.pooling.pools import Pools
+from zaqar.transport.wsgi import claims, discovery, flavors, messages, pools, queues
+from zaqar.transport.wsgi.dialect import Dialect, Route, Rules
 
 QUEUE = "/queues/{queue_name}"
 
@@ -55,7 +62,60 @@ def shared_routes(service: Service, dialect: Dialect) -> list[Route]:
             {"GET": "claims:get", "PATCH": "claims:update", "DELETE": "claims:delete"},
         ),
     ]
-    if service.settings.admin_mode:
-        health = discovery.HealthResource(service)
-        table.append(Route("/health", health, dialect.health_rules))
     return table
+
+
+# Makes the resource of one flavor.
+OfFlavor = Callable[[Pools, Dialect], Any]
+
+
+def admin_routes(
+    service: Service, dialect: Dialect, of_flavor: OfFlavor
+) -> list[Route]:
+    """List the routes of administrators; none without admin mode."""
+    if not service.settings.admin_mode:
+        return []
+    table = [
+        Route("/health", discovery.HealthResource(service), {"GET": "health:get"}),
+    ]
+    if service.pools is not None:
+        table += _pool_routes(service.pools, service.limits, dialect, of_flavor)
+    if not dialect.guards_admin:
+        table = [msgspec.structs.replace(route, rules={}) for route in table]
+    return table
+
+
+def _pool_routes(
+    known: Pools, limits: Limits, dialect: Dialect, of_flavor: OfFlavor
+) -> list[Route]:
+    return [
+        Route(
+            "/pools",
+            pools.PoolsResource(known, limits, dialect),
+            {"GET": "pools:get_all"},
+        ),
+        Route(
+            "/pools/{pool}",
+            pools.PoolResource(known, dialect),
+            _rules_of_one("pools"),
+        ),
+        Route(
+            "/flavors",
+            flavors.FlavorsResource(known, limits, dialect),
+            {"GET": "flavors:get_all"},
+        ),
+        Route(
+            "/flavors/{flavor}",
+            of_flavor(known, dialect),
+            _rules_of_one("flavors"),
+        ),
+    ]
+
+
+def _rules_of_one(noun: str) -> Rules:
+    return {
+        "GET": f"{noun}:get",
+        "PUT": f"{noun}:create",
+        "PATCH": f"{noun}:update",
+        "DELETE": f"{noun}:delete",
+    }

@@ -2,10 +2,10 @@
 """API v1.1: what it does not have, or does otherwise than v2."""
 
 from zaqar.service import Service
-from zaqar.transport.wsgi import queues
+from zaqar.transport.wsgi import declared_flavors, queues
 from zaqar.transport.wsgi.dialect import Dialect, Route
 from zaqar.transport.wsgi.home import RESOURCES
-from zaqar.transport.wsgi.shared_routes import QUEUE, shared_routes
+from zaqar.transport.wsgi.shared_routes import QUEUE, admin_routes, shared_routes
 
 OPTION = "1.1"
 
@@ -29,12 +29,13 @@ DIALECT = Dialect(
         for name, template, methods in RESOURCES
         if not name.startswith(ABSENT)
     ),
-    # Open to all, as recorded: admin mode is for those who reach this port.
-    health_rules={},
     shows_defaults=False,
     filters_queues=False,
     applies_queue_settings=False,
     lists_delayed=False,
+    # Open to all, as recorded: admin mode is for those who reach this port.
+    guards_admin=False,
+    flavors_of_pools=False,
 )
 
 
@@ -42,6 +43,7 @@ def routes(service: Service) -> list[Route]:
     """List the routes below the prefix; they ask for the rules of v2."""
     return [
         *shared_routes(service, DIALECT),
+        *admin_routes(service, DIALECT, declared_flavors.FlavorResource),
         Route(
             QUEUE,
             queues.QueueResource(service, DIALECT),

@@ -2,10 +2,10 @@
 """API v2: its dialect and its routes."""
 
 from zaqar.service import Service
-from zaqar.transport.wsgi import queues
+from zaqar.transport.wsgi import flavors, queues
 from zaqar.transport.wsgi.dialect import Dialect, Route
 from zaqar.transport.wsgi.home import RESOURCES
-from zaqar.transport.wsgi.shared_routes import QUEUE, shared_routes
+from zaqar.transport.wsgi.shared_routes import QUEUE, admin_routes, shared_routes
 
 DIALECT = Dialect(
     prefix="/v2",
@@ -21,7 +21,6 @@ DIALECT = Dialect(
         ],
     },
     home=RESOURCES,
-    health_rules={"GET": "health:get"},
 )
 
 
@@ -29,6 +28,7 @@ def routes(service: Service) -> list[Route]:
     """List the routes below the prefix."""
     return [
         *shared_routes(service, DIALECT),
+        *admin_routes(service, DIALECT, flavors.FlavorResource),
         Route(
             QUEUE,
             queues.PatchableQueueResource(service, DIALECT),
