@@ -15,7 +15,6 @@ from zaqar.storage.base import Store
 from zaqar.storage.pooling.pools import Pools
 from zaqar.storage.pooling.router import Router
 
-
 PROMISED = ("FIFO", "CLAIMS", "AOD")
 
 

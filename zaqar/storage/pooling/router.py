@@ -216,7 +216,8 @@ class Router:
 
     def get_queues(self, project: str, names: Sequence[str]) -> list[Queue]:
         bound = [
-            (name, self._places.known(QueueKey(project, name))[0]) for name in names
+            (name, self._places.known(QueueKey(project, name))[0])
+            for name in dict.fromkeys(names)
         ]
         return self._listing.fetch(
             project, [(name, binding) for name, binding in bound if binding]
