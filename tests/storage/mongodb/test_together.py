@@ -24,7 +24,7 @@ from tests.contract.arrange import (
 )
 from tests.contract.concurrency import together
 from zaqar.errors import QueueNotFound
-from zaqar.storage.mongodb import floors, turns
+from zaqar.storage.mongodb import floors, gathering, turns
 from zaqar.storage.mongodb.documents import name_of
 from zaqar.storage.mongodb.gathering import Gathering
 from zaqar.storage.mongodb.store import MongoStore
@@ -93,6 +93,41 @@ def test_what_is_wrong_for_all_is_not_tried_for_each() -> None:
 
     assert len(groups) == 2
     assert all(isinstance(each, QueueNotFound) for each in answers)
+
+
+def test_who_is_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "LINGERING", 5.0)
+    own: Gathering[int, int] = Gathering()
+    begun = time.monotonic()
+
+    answers = [own.join("group", n, lambda wishes: wishes) for n in range(3)]
+
+    assert answers == [0, 1, 2]
+    assert time.monotonic() - begun < 4
+
+
+def test_who_had_company_waits_for_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "LINGERING", 5.0)
+    own: Gathering[int, int] = Gathering()
+    gathered_behind(own, lambda wishes: wishes)
+    groups: list[int] = []
+
+    def send(wishes: list[int]) -> list[int]:
+        groups.append(len(wishes))
+        return wishes
+
+    together(5, lambda n: own.join("group", n, send))
+
+    assert groups == [5]
+
+
+def test_deletions_together_remove_what_each_named(store: MongoStore) -> None:
+    ids = post(store, 12)
+
+    together(4, lambda n: store.delete_messages(KEY, ids[n : n + 2], now=T0))
+
+    assert listed(store) == ids[5:]
+    assert_stats_match_listing(store, now=T0)
 
 
 def slowed(store: MongoStore, patch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ What removes several reaches them one by one; a reader may come in between.
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from zaqar.errors import (
@@ -23,6 +24,7 @@ from zaqar.storage.mongodb.documents import (
     ids_in,
     is_live,
 )
+from zaqar.storage.mongodb.gathering import Gathering
 from zaqar.storage.mongodb.reading import BY_ID, Reading, of_messages
 from zaqar.storage.mongodb.viewing import Viewing
 
@@ -35,6 +37,7 @@ class Deleting:
         self._reading = reading
         self._viewing = viewing
         self._counting = counting
+        self._gathering: Gathering[Sequence[str], None] = Gathering()
 
     def one(self, name: str, id: str, claim: str | None, now: float) -> None:
         mine = {"_id": name + id, "queue": name, "expires": {"$gt": now}}
@@ -76,18 +79,27 @@ class Deleting:
     def several(
         self, name: str, ids: Sequence[str], claims: Sequence[str] | None, now: float
     ) -> None:
-        wanted = ids_in(name, ids)
         if claims is None:
-            wanted["state"] = {"$lte": CLAIMED}
-        else:
-            part = of_messages({"$match": wanted}, {"$project": {"body": 0}})
-            view = self._reading.view(name, part)
-            for each in view.visible:
-                held = each["state"] == CLAIMED and each["until"] > now
-                if is_live(each, now) and not (held and each["claim"] in claims):
-                    id = each["_id"].removeprefix(name)
-                    raise ClaimDoesNotHoldMessage(", ".join(claims), id)
-            wanted |= {"state": CLAIMED, "claim": {"$in": list(claims)}}
+
+            def send(wishes: list[Sequence[str]]) -> list[None]:
+                self._remove(name, list(chain.from_iterable(wishes)))
+                return [None] * len(wishes)
+
+            self._gathering.join(name, ids, send)
+            return
+        part = of_messages({"$match": ids_in(name, ids)}, {"$project": {"body": 0}})
+        view = self._reading.view(name, part)
+        for each in view.visible:
+            held = each["state"] == CLAIMED and each["until"] > now
+            if is_live(each, now) and not (held and each["claim"] in claims):
+                id = each["_id"].removeprefix(name)
+                raise ClaimDoesNotHoldMessage(", ".join(claims), id)
+        self._remove(name, ids, claim={"$in": list(claims)})
+
+    def _remove(self, name: str, ids: Sequence[str], **held: Document) -> None:
+        """Remove messages, of whatever claims or of those that are named."""
+        wanted = ids_in(name, ids) | {"state": CLAIMED if held else {"$lte": CLAIMED}}
+        wanted |= held
         done = self._messages.update_many(wanted, GOES, hint=BY_ID)
         self._counting.changed(name, done.modified_count)
         if not done.modified_count:
