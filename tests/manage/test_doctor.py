@@ -102,7 +102,7 @@ def test_people_read_the_worst_first(sound: Deployment) -> None:
     assert lines[0].startswith("ERROR: flavor gold of project p: ")
     assert lines[1] == "  mend: zaqar-manage pool set one --weight 100"
     assert lines[2].startswith("WARNING: ")
-    assert lines[-1] == "1 errors, 3 warnings."
+    assert lines[-1] == "Errors: 1. Warnings: 3."
 
 
 # Configuration -----------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_pools_that_nobody_uses_are_found(sound: Deployment) -> None:
     found = sound.doctor()
 
     assert found["pools"] == [
-        ("warning", "Pooling is off, but 2 pools are registered: nobody uses them.")
+        ("warning", "Pooling is off, but pools are registered (2): nobody uses them.")
     ]
     assert any("enable_virtual_pool means" in told for _, told in found[OPEN])
 
@@ -255,7 +255,7 @@ def test_a_pool_that_is_down_is_found(sound: Deployment) -> None:
     lead(sound, "one", f"redis://:cret@127.0.0.1:{free_port()}")
 
     assert_only(sound, "pool one", "error", "It does not answer: ")
-    assert "Its 1 queues get 503." in faults(sound)["pool one"][0][1]
+    assert "Its queues (1) get 503." in faults(sound)["pool one"][0][1]
     assert "cret" not in sound.run("doctor").out
 
 

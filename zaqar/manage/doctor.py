@@ -52,7 +52,7 @@ def answer(found: list[Finding]) -> Answer:
         "errors": count[ERROR],
         "warnings": count[WARNING],
     }
-    summary = f"{count[ERROR]} errors, {count[WARNING]} warnings."
+    summary = f"Errors: {count[ERROR]}. Warnings: {count[WARNING]}."
     return Answer(document, f"{_text(shown)}\n{summary}", code=int(count[ERROR] > 0))
 
 
@@ -102,7 +102,7 @@ def _forgotten(settings: Settings) -> list[Finding]:
         return []
     if not count:
         return []
-    problem = f"Pooling is off, but {count} pools are registered: nobody uses them."
+    problem = f"Pooling is off, but pools are registered ({count}): nobody uses them."
     return [warning("pools", problem, "[DEFAULT] pooling = true")]
 
 

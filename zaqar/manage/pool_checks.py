@@ -62,12 +62,12 @@ def of_pool(state: PoolState, bound: int) -> list[Finding]:
         return [
             error(
                 subject,
-                f"It does not answer: {state.trouble} Its {bound} queues get 503.",
+                f"It does not answer: {state.trouble} Its queues ({bound}) get 503.",
                 "Start its server, or correct the URI: "
                 f"zaqar-manage pool set {pool.name} --uri URI",
             )
         ]
-    found = [ok(subject, f"It answers and can be written to; it has {bound} queues.")]
+    found = [ok(subject, f"It answers and can be written to; its queues: {bound}.")]
     found += checks.clock(subject, state.ahead)
     found += _drift(state)
     if not pool.weight and not bound:

@@ -60,8 +60,8 @@ def delete(service: Service, wanted: Namespace) -> Answer:
     queues = count_queues(opened, pool)
     if queues and not wanted.force:
         raise InvalidRequest(
-            f"Pool {pool.name} has {queues} queues, whose messages nobody would reach. "
-            f"zaqar-manage pool set {pool.name} --weight 0 keeps new ones away; "
+            f"Pool {pool.name} has queues ({queues}), and nobody would reach their "
+            f"messages. zaqar-manage pool set {pool.name} --weight 0 keeps new ones away; "
             "--force removes it now."
         )
     pools.delete(opened, pool.name)
