@@ -61,8 +61,8 @@ def delete(service: Service, wanted: Namespace) -> Answer:
     if queues and not wanted.force:
         raise InvalidRequest(
             f"Pool {pool.name} has queues ({queues}), and nobody would reach their "
-            f"messages. zaqar-manage pool set {pool.name} --weight 0 keeps new ones away; "
-            "--force removes it now."
+            f"messages. zaqar-manage pool set {pool.name} --weight 0 keeps new ones "
+            "away; --force removes it now."
         )
     pools.delete(opened, pool.name)
     text = f"Pool {pool.name} is removed."
