@@ -61,6 +61,19 @@ def test_a_bound_queue_is_never_bound_again(each: Deployment) -> None:
         assert registry.find_queue(QueueKey("p", "a")) == before
 
 
+def test_queues_of_a_pool_that_was_removed_by_mistake_come_back(
+    deployment: Deployment,
+) -> None:
+    create(deployment, "one")
+    deployment.put("sqlite:///one.db", "p", "a")
+    adopt(deployment)
+    deployment.json("pool", "delete", "one", "--force")
+    create(deployment, "one")
+
+    assert adopt(deployment)["adopted"] == ["a"]
+    assert deployment.json("queue", "where", "a", *PROJECT)["state"] == "exists"
+
+
 def test_more_queues_than_a_page_are_adopted(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,8 +57,8 @@ def _run(wanted: Namespace) -> Answer:
     settings = load()
     if settings.registry is None:
         _say(POOLING_IS_OFF)
-    with closing(opened(settings)) as served:
-        answer: Answer = wanted.run(served, wanted)
+    with closing(opened(settings)) as pools:
+        answer: Answer = wanted.run(pools, wanted)
         return answer
 
 

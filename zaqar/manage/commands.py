@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands and their arguments: what the command line may say.
 
-Each leaf names the function that runs it: `run(service, wanted)` returns an Answer.
+Each leaf names the function that runs it: `run(pools, wanted)` returns an Answer.
 """
 
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, _SubParsersAction
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +13,10 @@ import msgspec
 from zaqar import __version__
 from zaqar.manage import flavors, pools, queues
 from zaqar.manage.output import Answer
-from zaqar.service import Service
+from zaqar.storage.pooling.pools import Pools
 
 PROGRAM = "zaqar-manage"
 FORMATS = ("table", "json")
-
-Leaves = _SubParsersAction
 
 
 def parser() -> ArgumentParser:
@@ -133,7 +131,7 @@ def _noun(nouns: Any, name: str, text: str) -> Any:
 def _leaf(
     leaves: Any,
     name: str,
-    run: Callable[[Service, Any], Answer] | None,
+    run: Callable[[Pools, Any], Answer] | None,
     text: str,
 ) -> ArgumentParser:
     made: ArgumentParser = leaves.add_parser(

@@ -2,6 +2,8 @@
 """What is looked at of pools and flavors: each by itself, and all together."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from zaqar import stores
 from zaqar.clock import WRONG
@@ -10,7 +12,7 @@ from zaqar.directory import Directory
 from zaqar.errors import ConfigurationError
 from zaqar.findings import Finding, error, ok, warning
 from zaqar.manage import checks
-from zaqar.manage.states import PoolState, count_queues, states
+from zaqar.manage.states import AT_ONCE, PoolState, count_queues, states
 from zaqar.model import Pool
 from zaqar.storage.pooling.pools import Pools
 
@@ -20,10 +22,11 @@ def pools(settings: Settings, opened: Pools) -> list[Finding]:
     directory = opened.fresh()
     found: list[Finding] = []
     there: list[Pool] = []
-    for pool in directory.pools:
-        seen, is_there = _foundation(settings, pool)
-        found += seen
-        there += [pool] * is_there
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        looked = threads.map(partial(_foundation, settings), directory.pools)
+        for pool, (seen, is_there) in zip(directory.pools, looked, strict=True):
+            found += seen
+            there += [pool] * is_there
     answers = states(opened, there)
     for state in answers:
         found += of_pool(state, count_queues(opened, state.pool))

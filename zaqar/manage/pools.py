@@ -6,65 +6,61 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.errors import InvalidRequest
-from zaqar.manage.opened import pools_of
 from zaqar.manage.output import Answer, details, shown, table
 from zaqar.manage.states import PoolState, count_queues, states
 from zaqar.masking import masked
 from zaqar.model import Pool
-from zaqar.operations import pools
+from zaqar.operations import pools as operations
 from zaqar.operations.pools import PoolForm
-from zaqar.service import Service
+from zaqar.storage.pooling.pools import Pools
 
 COLUMNS = ("name", "weight", "flavor", "uri", "options", "capabilities")
 
 
-def list_(service: Service, wanted: Namespace) -> Answer:
-    found = [document(pool) for pool in pools_of(service).fresh().pools]
+def list_(pools: Pools, wanted: Namespace) -> Answer:
+    found = [document(pool) for pool in pools.fresh().pools]
     rows = [tuple(each.values()) for each in found]
     return Answer({"pools": found}, table(COLUMNS, rows))
 
 
-def show(service: Service, wanted: Namespace) -> Answer:
-    found = document(pools_of(service).fresh().pool(wanted.name))
+def show(pools: Pools, wanted: Namespace) -> Answer:
+    found = document(pools.fresh().pool(wanted.name))
     return Answer({"pool": found}, details(found))
 
 
-def create(service: Service, wanted: Namespace) -> Answer:
+def create(pools: Pools, wanted: Namespace) -> Answer:
     """Register a pool. Raises InvalidRequest if there is one of this name."""
-    opened = pools_of(service)
-    if any(pool.name == wanted.name for pool in opened.fresh().pools):
+    if any(pool.name == wanted.name for pool in pools.fresh().pools):
         raise InvalidRequest(
             f"Pool {wanted.name} exists already; change it by pool set."
         )
     form = PoolForm(wanted.uri, wanted.weight, wanted.flavor, _options(wanted))
-    return _changed(pools.put(opened, wanted.name, form), "is registered")
+    return _changed(operations.put(pools, wanted.name, form), "is registered")
 
 
-def set_(service: Service, wanted: Namespace) -> Answer:
+def set_(pools: Pools, wanted: Namespace) -> Answer:
     """Change what is given. Raises PoolNotFound, InvalidBody."""
-    opened = pools_of(service)
     uri = wanted.uri
     if uri is None and wanted.refresh:
-        uri = opened.fresh().pool(wanted.name).uri
+        uri = pools.fresh().pool(wanted.name).uri
     options = {} if wanted.no_options else _options(wanted)
     form = PoolForm(uri, wanted.weight, wanted.flavor, options)
     if form == PoolForm():
         raise InvalidRequest("There is nothing to set: pool set --help tells what.")
-    return _changed(pools.patch(opened, wanted.name, form), "is changed")
+    return _changed(operations.patch(pools, wanted.name, form), "is changed")
 
 
-def delete(service: Service, wanted: Namespace) -> Answer:
+def delete(pools: Pools, wanted: Namespace) -> Answer:
     """Remove a pool. Raises PoolNotFound; InvalidRequest if it still has queues."""
-    opened = pools_of(service)
-    pool = opened.fresh().pool(wanted.name)
-    queues = count_queues(opened, pool)
+    pool = pools.fresh().pool(wanted.name)
+    queues = count_queues(pools, pool)
     if queues and not wanted.force:
         raise InvalidRequest(
             f"Pool {pool.name} has queues ({queues}), and nobody would reach their "
             f"messages. zaqar-manage pool set {pool.name} --weight 0 keeps new ones "
             "away; --force removes it now."
         )
-    pools.delete(opened, pool.name)
+    operations.delete(pools, pool.name)
     text = f"Pool {pool.name} is removed."
     return Answer({"removed": pool.name, "queues": queues}, text)
 
@@ -91,16 +87,15 @@ def document(pool: Pool) -> dict[str, Any]:
     }
 
 
-def stats(service: Service, wanted: Namespace) -> Answer:
+def stats(pools: Pools, wanted: Namespace) -> Answer:
     """Ask each pool how it is. Exit code 1 if one does not answer."""
-    opened = pools_of(service)
-    directory = opened.fresh()
+    directory = pools.fresh()
     chosen: Sequence[Pool] = directory.pools
     if wanted.name is not None:
         chosen = [directory.pool(wanted.name)]
     found = [
-        _state_document(state, count_queues(opened, state.pool))
-        for state in states(opened, chosen)
+        _state_document(state, count_queues(pools, state.pool))
+        for state in states(pools, chosen)
     ]
     rows = [
         (

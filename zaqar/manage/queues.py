@@ -2,7 +2,7 @@
 """The commands on the map of queues: where, list, adopt."""
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from uuid import uuid4
 
 from zaqar.errors import (
@@ -12,11 +12,9 @@ from zaqar.errors import (
     QueueNotFound,
     StorageUnavailable,
 )
-from zaqar.manage.opened import pools_of
 from zaqar.manage.output import Answer, details, table
 from zaqar.manage.states import CHUNK, bound
 from zaqar.model import Binding, QueueKey
-from zaqar.service import Service
 from zaqar.storage.base import Registry, Store
 from zaqar.storage.pooling.pools import VIRTUAL, Pools
 
@@ -24,9 +22,9 @@ from zaqar.storage.pooling.pools import VIRTUAL, Pools
 DEFAULT = "(default)"
 
 
-def where(service: Service, wanted: Namespace) -> Answer:
+def where(pools: Pools, wanted: Namespace) -> Answer:
     """Tell which pool a queue lives in. Raises InvalidRequest if there is none."""
-    pools, key = pools_of(service), QueueKey(wanted.project, wanted.name)
+    key = QueueKey(wanted.project, wanted.name)
     binding = pools.registry.find_queue(key)
     if binding is None:
         raise InvalidRequest(f"Queue {key.name} is bound to no pool.")
@@ -61,9 +59,8 @@ def _state(pools: Pools, key: QueueKey, binding: Binding) -> str:
     return "exists"
 
 
-def list_(service: Service, wanted: Namespace) -> Answer:
+def list_(pools: Pools, wanted: Namespace) -> Answer:
     """List the bound queues of a project, of one pool or of all."""
-    pools = pools_of(service)
     names = _names(pools)
     only = None if wanted.pool is None else _id_of(pools, wanted.pool)
     queues = [
@@ -76,18 +73,20 @@ def list_(service: Service, wanted: Namespace) -> Answer:
     return Answer(document, table(("queue", "pool"), rows))
 
 
-def adopt(service: Service, wanted: Namespace) -> Answer:
+def adopt(pools: Pools, wanted: Namespace) -> Answer:
     """Bind the queues that the pool's store holds and the map does not know.
 
-    A queue that is bound stays where it is. Safe to repeat, and beside running servers.
+    A queue that is bound stays where it is, unless that pool was removed. Safe to
+    repeat, and beside running servers.
     """
-    pools = pools_of(service)
+    names = _names(pools)
     pool = _id_of(pools, wanted.pool)
     adopted: list[str] = []
     known: list[str] = []
     elsewhere: list[str] = []
     for name in _held(pools.store(pool), wanted.project):
-        binding = _bind(pools.registry, QueueKey(wanted.project, name), pool)
+        key = QueueKey(wanted.project, name)
+        binding = _bind(pools.registry, key, pool, names)
         if binding is None:
             adopted.append(name)
         else:
@@ -118,13 +117,20 @@ def _held(store: Store, project: str) -> Iterator[str]:
         marker = page.marker
 
 
-def _bind(registry: Registry, key: QueueKey, pool: str) -> Binding | None:
-    """Bind the queue if it is not; return the binding that it has already."""
-    try:
-        registry.bind_queue(key, Binding(pool, uuid4().hex), expect=None)
-    except BindingChanged as error:
-        return error.binding
-    return None
+def _bind(
+    registry: Registry, key: QueueKey, pool: str, known: Container[str]
+) -> Binding | None:
+    """Bind the queue, or return the binding that it has to one of the known pools."""
+    expect = None
+    while True:
+        try:
+            registry.bind_queue(key, Binding(pool, uuid4().hex), expect=expect)
+        except BindingChanged as error:
+            expect = error.binding
+            if expect is not None and expect.pool in known:
+                return expect
+        else:
+            return None
 
 
 def _names(pools: Pools) -> dict[str, str]:

@@ -84,6 +84,23 @@ def test_a_file_of_another_owner_beside_it_is_an_error(
     assert (found.level, found.mend) == (ERROR, f"chown --reference={path} {lock}")
 
 
+@pytest.mark.parametrize(("user", "name"), [(0, "root"), (987654, "987654")])
+def test_the_file_of_another_user_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch, user: int, name: str
+) -> None:
+    stat = Path.stat
+
+    def owned(file: Path, **options: bool) -> os.stat_result:
+        values = list(stat(file, **options))
+        values[4] = user
+        return os.stat_result(values)
+
+    monkeypatch.setattr(Path, "stat", owned)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+
+    assert only(look(path)).mend == f"Run commands as {name}."
+
+
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_this_user_may_not_write_to_is_an_error(
     path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -2,6 +2,7 @@
 """Looks at a store's file and its folder: rights, owners, disk. Changes nothing."""
 
 import os
+import pwd
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,13 @@ def _of_file(subject: str, file: Path) -> Iterator[Finding]:
             f"chmod 600 {' '.join(open_to_others)}",
         )
     owner = file.stat().st_uid
+    if owner != os.geteuid():
+        yield warning(
+            subject,
+            f"{file} belongs to another user ({_name(owner)}) than the one who looks; "
+            "what this user makes beside it, the server may not be able to use.",
+            f"Run commands as {_name(owner)}.",
+        )
     strange = [str(each) for each in there if each.stat().st_uid != owner]
     if strange:
         yield error(
@@ -98,6 +106,13 @@ def _of_file(subject: str, file: Path) -> Iterator[Finding]:
             "run as another user.",
             f"chown --reference={file} {' '.join(strange)}",
         )
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def _file_system(folder: Path) -> str:
