@@ -128,7 +128,7 @@ def test_removed_pool_is_remembered_until_its_queues_are_out_of_the_map() -> Non
 
     assert found.gone == ("id-a", "id-b")
     assert found.with_pool(pool("c")).gone == ("id-a", "id-b")
-    assert found.without_gone("id-a").gone == ("id-b",)
+    assert found.without_gone(["id-a", "id-x"]).gone == ("id-b",)
 
 
 def test_pool_whose_flavor_is_only_a_name_may_go() -> None:
@@ -193,16 +193,6 @@ def test_pools_that_lost_their_flavor_can_be_changed_though_they_differ() -> Non
     assert [each.weight for each in found.pools] == [0, 0]
     with pytest.raises(UnfitPool):
         found.with_pool(pool("b", capabilities=("CLAIMS",)))
-
-
-def test_pools_keep_a_flavor_that_another_project_has_too() -> None:
-    found = made(pool("a", flavor="f"), flavors=("f",))
-    found = found.with_flavor(Flavor("other", "f"))
-
-    found = found.without_flavor(PROJECT, "f")
-    assert found.pool("a").flavor == "f"
-    found = found.without_flavor("other", "f")
-    assert found.pool("a").flavor is None
 
 
 def test_id_stays_with_the_name() -> None:

@@ -5,7 +5,7 @@ Pure: stores keep it as one document, operations change it, the router reads it.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -125,9 +125,9 @@ class Directory(msgspec.Struct, frozen=True):
         left = self._with(pools=[pool for pool in self.pools if pool.name != name])
         return msgspec.structs.replace(left, gone=(*self.gone, *gone))
 
-    def without_gone(self, id: str) -> "Directory":
-        """Forget a removed pool: the map names none of its queues any more."""
-        left = tuple(gone for gone in self.gone if gone != id)
+    def without_gone(self, ids: Collection[str]) -> "Directory":
+        """Forget removed pools: the map names none of their queues any more."""
+        left = tuple(gone for gone in self.gone if gone not in ids)
         return msgspec.structs.replace(self, gone=left)
 
     def with_flavor(
@@ -194,13 +194,13 @@ class Directory(msgspec.Struct, frozen=True):
     def without_flavor(self, project: str, name: str) -> "Directory":
         """Remove the flavor if it is there; its pools lose its name.
 
-        Unless another project has a flavor of that name: it needs them still.
+        NOTE: a flavor of that name of another project loses them too (contract: the
+        mark on pools is global).
         """
         gone = Flavor(project, name)
         flavors = [each for each in self.flavors if _place(each) != _place(gone)]
-        is_needed = any(each.name == name for each in flavors)
-        if len(flavors) == len(self.flavors) or is_needed:
-            return self._with(flavors=flavors)
+        if len(flavors) == len(self.flavors):
+            return self
         pools = [
             _bearing(pool, None) if pool.flavor == name else pool for pool in self.pools
         ]

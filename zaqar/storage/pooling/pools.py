@@ -5,6 +5,7 @@ The directory is read again every few seconds, and whenever something depends on
 being fresh; the stores of pools follow it.
 """
 
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +36,8 @@ KNOWN = 4.0
 # Seconds for which a store that nobody shall use any more may still be in use.
 LINGER = 15.0
 ATTEMPTS = 30
+# Seconds between two attempts to change the directory.
+LONGEST_PAUSE = 0.1
 # How many queues are taken out of the map together.
 CHUNK = 1000
 
@@ -101,7 +104,7 @@ class Pools:
 
         The step may run several times. Raises what it raises, and StorageUnavailable.
         """
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             document, version = self.registry.read_directory()
             changed = step(directory.read(document))
             new = directory.write(changed)
@@ -109,6 +112,8 @@ class Pools:
                 try:
                     self.registry.write_directory(new, uuid4().hex, expect=version)
                 except DirectoryChanged:
+                    # Who waits for the lock behind another writer always comes late.
+                    time.sleep(random.random() * min(LONGEST_PAUSE, 0.001 * 2**attempt))
                     continue
             self.fresh()
             return changed
@@ -116,11 +121,12 @@ class Pools:
 
     def collect(self) -> int:
         """Take the queues of removed pools out of the map; return how many."""
-        collected = 0
-        for id in self.directory().gone:
+        collected, gone = 0, self.directory().gone
+        for id in gone:
             while done := self.registry.unbind_pool(id, CHUNK):
                 collected += done
-            self.change(partial(Directory.without_gone, id=id))
+        if gone:
+            self.change(partial(Directory.without_gone, ids=gone))
         return collected
 
     def _refresh(self) -> None:
