@@ -144,6 +144,17 @@ def test_pools_that_nobody_uses_are_found(sound: Deployment) -> None:
     assert any("enable_virtual_pool means" in told for _, told in found[OPEN])
 
 
+def test_a_registry_that_nobody_needs_may_be_down(alone: Deployment) -> None:
+    alone.configure(
+        {
+            "DEFAULT": {"pooling": False},
+            "drivers": {"management_store": "mongodb"},
+        }
+    )
+
+    assert faults(alone) == {}
+
+
 # Stores ------------------------------------------------------------------------------
 
 

@@ -246,6 +246,36 @@ def test_a_bad_configuration_is_told_with_exit_code_1(deployment: Deployment) ->
     assert "workers" in done.err
 
 
+def test_a_command_may_be_interrupted(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zaqar.manage.cli.opened", interrupt)
+
+    assert deployment.run("pool", "list").code == 130
+
+
+def test_a_registry_that_does_not_answer_is_told(deployment: Deployment) -> None:
+    pytest.importorskip("redis")
+    uri = f"redis://:cret@127.0.0.1:{free_port()}"
+    group = {"uri": uri, "max_reconnect_attempts": 0}
+    deployment.configure(
+        {
+            "drivers": {"management_store": "redis"},
+            "drivers:management_store:redis": group,
+        }
+    )
+
+    for words in (("pool", "list"), ("queue", "list", "--project", "p")):
+        done = deployment.run(*words)
+
+        assert (done.code, done.out) == (1, "")
+        assert "Redis does not work" in done.err
+        assert "cret" not in done.err
+
+
 def test_a_reader_that_has_read_enough_is_no_error(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

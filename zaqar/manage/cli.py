@@ -19,6 +19,8 @@ from zaqar.manage.opened import opened
 from zaqar.manage.output import Answer
 from zaqar.masking import masked
 
+# What shells answer for a command that Ctrl-C ended.
+INTERRUPTED = 130
 POOLING_IS_OFF = (
     "Pooling is off: servers with this configuration do not look at pools. "
     "[DEFAULT] pooling = true turns it on."
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZaqarError as error:
         _say(str(error))
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
     for note in answer.notes:
         _say(note)
     is_json = wanted.format == "json"

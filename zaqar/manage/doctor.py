@@ -16,6 +16,7 @@ from zaqar.directory import Directory
 from zaqar.errors import ConfigurationError, StorageUnavailable
 from zaqar.findings import ERROR, OK, WARNING, Finding, error, ok, warning
 from zaqar.manage import checks, pool_checks
+from zaqar.manage.opened import opened
 from zaqar.manage.output import Answer, table
 from zaqar.masking import masked
 from zaqar.storage.base import Registry
@@ -123,11 +124,8 @@ def _pools(settings: Settings) -> list[Finding]:
     try:
         # The default pool was looked at already.
         without_it = msgspec.structs.replace(settings, virtual_pool=False)
-        opened = stores.open_pools(without_it)
-        if opened is None:
-            return []
-        with closing(opened):
-            return pool_checks.pools(settings, opened)
+        with closing(opened(without_it)) as pools:
+            return pool_checks.pools(settings, pools)
     except (ConfigurationError, StorageUnavailable) as failure:
         return [error("pools", f"They cannot be read: {failure}", checks.REACH)]
 

@@ -38,14 +38,6 @@ class PoolState(msgspec.Struct, frozen=True):
     def reachable(self) -> bool:
         return self.milliseconds is not None
 
-    @property
-    def has_drifted(self) -> bool:
-        """Say whether it promises something else than when it was registered."""
-        return (
-            self.capabilities is not None
-            and self.capabilities != self.pool.capabilities
-        )
-
 
 def states(pools: Pools, of: Sequence[Pool]) -> list[PoolState]:
     """Ask each of the pools; the answers are in their order."""
