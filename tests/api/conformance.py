@@ -33,7 +33,7 @@ class CheckedApi(Api):
 
 
 # Where clients may have written anything.
-OPAQUE = ("body", "metadata")
+OPAQUE = ("body", "metadata", "options", "capabilities")
 
 
 def load(name: str) -> dict[str, Any]:
