@@ -224,12 +224,20 @@ def test_a_registry_that_does_not_answer_is_found(deployment: Deployment) -> Non
         }
     )
 
-    found = faults(deployment)
+    assert_only(deployment, "registry", "error", "It does not answer: Redis")
     done = deployment.run("doctor")
-
-    assert found["registry"][0][0] == "error"
-    assert "They cannot be read" in found["pools"][0][1]
     assert "cret" not in done.out + done.err
+
+
+def test_a_registry_that_ends_while_it_is_looked_at_is_found(
+    sound: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: SqliteRegistry, pool: str) -> int:
+        raise StorageUnavailable("It is gone.")
+
+    monkeypatch.setattr(SqliteRegistry, "count_bound", fail)
+
+    assert_only(sound, "pools", "error", "They cannot be read: It is gone.")
 
 
 def test_the_default_pool_is_looked_at(sound: Deployment) -> None:

@@ -14,6 +14,7 @@ from zaqar.findings import Finding, error, ok, warning
 from zaqar.policy import Policy
 from zaqar.server.report import unsafe
 
+WORKS = "It answers and can be written to."
 REACH = "Start it, or correct where the configuration says it is."
 # Clocks that differ by so many seconds differ by more than most claims last.
 FAR_OFF = 60.0
@@ -58,7 +59,7 @@ def examined(
             return found
         with closing(open_(given)) as opened:
             opened.ping()
-            found.append(ok(subject, "It answers and can be written to."))
+            found.append(ok(subject, WORKS))
             found += clock(subject, offset_of(opened))
     except ConfigurationError as failure:
         found.append(error(subject, str(failure), "Correct it in the configuration."))

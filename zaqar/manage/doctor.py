@@ -112,12 +112,14 @@ def _pooled(settings: Settings) -> list[Finding]:
     registry = conf.management_store(settings)
     found = checks.settings(settings)
     found += checks.examined("registry", registry, stores.open_registry)
+    works = any(each.problem == checks.WORKS for each in found)
     if settings.virtual_pool:
         found += checks.store("default pool", settings.store)
     if checks.is_absent(registry):
         has_default = settings.virtual_pool
         return [*found, *pool_checks.choices(Directory(), has_default=has_default)]
-    return found + _pools(settings)
+    # One that does not answer has been waited for long enough.
+    return found + _pools(settings) if works else found
 
 
 def _pools(settings: Settings) -> list[Finding]:
