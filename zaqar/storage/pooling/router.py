@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many stores behind the interface of one: each queue lives in one pool.
 
-A new queue is bound to a pool of its flavor; from then on its operations go there. The
-map of bindings is kept by the registry, the queue itself with its messages by the pool.
-Steps that need both are ordered so that a process killed in between leaves nothing that
-clients see: a binding without a queue is an absent queue.
+The map of bindings is kept by the registry, the queue itself with its messages by the
+pool.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
 
-from zaqar.errors import (
-    BindingChanged,
-    PoolNotFound,
-    QueueChanged,
-    QueueNotFound,
-    StorageUnavailable,
-)
+from zaqar.errors import PoolNotFound, StorageUnavailable
 from zaqar.model import (
     Binding,
     Claim,
@@ -32,17 +23,12 @@ from zaqar.model import (
     QueueStats,
 )
 from zaqar.storage.base import CAPABILITIES, Store
-from zaqar.storage.pooling.carrying import carry
+from zaqar.storage.pooling.births import Births
 from zaqar.storage.pooling.letters import Letters
 from zaqar.storage.pooling.listing import Listing
 from zaqar.storage.pooling.places import Places
-from zaqar.storage.pooling.pools import VIRTUAL, Pools
-
-T = TypeVar("T")
-# Puts the queue whose key and metadata it knows into a store, as `Store.put_queue`.
-Put = Callable[[Store, str | None], bool]
-
-ATTEMPTS = 30
+from zaqar.storage.pooling.pools import Pools
+from zaqar.storage.pooling.routing import Routing
 
 
 class Router:
@@ -55,8 +41,9 @@ class Router:
         self, pools: Pools, flavor_of: Callable[[Metadata], str | None]
     ) -> None:
         self._pools = pools
-        self._flavor_of = flavor_of
         self._places = Places(pools.registry)
+        self._routing = Routing(pools, self._places)
+        self._births = Births(pools, self._places, self._routing, flavor_of)
         self._letters = Letters(pools, self._places)
         self._listing = Listing(pools)
 
@@ -84,124 +71,15 @@ class Router:
             )
 
         if expect is not None:
-            self._replace(key, metadata, expect, put)
+            self._births.replace(key, metadata, expect, put)
             return False
-        for _ in range(ATTEMPTS):
-            try:
-                return self._create(key, metadata, revision, put, now)
-            except BindingChanged:
-                continue
-        raise StorageUnavailable(f"Queue {key.name} is created and removed too often.")
-
-    def _create(
-        self,
-        key: QueueKey,
-        metadata: Metadata,
-        revision: str,
-        put: Put,
-        now: float,
-    ) -> bool:
-        """Create the queue in its pool, or in one that is chosen for it.
-
-        Raises BindingChanged if it has to be tried again.
-        """
-        binding = self._places.read(key)
-        if binding is not None:
-            with suppress(QueueNotFound):
-                return self._store(key, binding).get_queue(key).revision == revision
-        pool = self._choose(key, metadata, binding)
-        is_bound = binding is not None and binding.pool == pool
-        if binding is None or not is_bound:
-            binding = self._places.bind(key, pool, expect=binding)
-        try:
-            store = self._store(key, binding)
-            is_new = put(store, None) or (not is_bound and _furnish(store, key, put))
-        except StorageUnavailable:
-            # The next attempt may choose a pool that works.
-            self._places.unbind(key, binding)
-            raise
-        if is_new:
-            self._confirm(key, store, binding, now)
-        return is_new
-
-    def _confirm(
-        self, key: QueueKey, store: Store, binding: Binding, now: float
-    ) -> None:
-        """Give a new version to the binding of a queue that was created just now.
-
-        Somebody who removes the queue before it was created has read the binding, and
-        must not take it away; or has done so, and the queue is bound again. If it was
-        bound elsewhere meanwhile, what others have posted here follows.
-        """
-        expect: Binding | None = binding
-        while True:
-            try:
-                self._places.bind(key, binding.pool, expect=expect)
-                return
-            except BindingChanged as error:
-                expect = error.binding
-            if expect is None:
-                continue
-            # It is not there where it is bound: then its name comes here.
-            with suppress(QueueNotFound):
-                if expect.pool != binding.pool:
-                    carry(store, self._store(key, expect), key, now)
-                    store.delete_queue(key)
-                return
-
-    def _choose(
-        self, key: QueueKey, metadata: Metadata, binding: Binding | None
-    ) -> str:
-        """Return the id of the pool that a new queue gets; the one it has, if that
-        will do: so that all who create it at once agree."""
-        flavor = self._flavor_of(metadata)
-        directory = self._pools.fresh()
-        fit = {pool.id for pool in directory.pools_of(flavor) if pool.weight}
-        has_default = self._pools.virtual is not None
-        if flavor is None and has_default and not directory.pools_of(None):
-            return VIRTUAL
-        chosen = directory.choose(key.project, flavor).id
-        return binding.pool if binding is not None and binding.pool in fit else chosen
-
-    def _replace(
-        self,
-        key: QueueKey,
-        metadata: Metadata,
-        expect: str,
-        put: Put,
-    ) -> None:
-        """Replace the metadata; move the name to another pool if the flavor changes.
-
-        The messages stay behind then (contract: such a queue is bound anew).
-        """
-        old = self.get_queue(key)
-        flavor = self._flavor_of(metadata)
-        target = None
-        if self._flavor_of(old.metadata) != flavor:
-            target = self._choose(key, metadata, self._places.read(key))
-        self._at(key, lambda store: put(store, expect))
-        binding = self._places.read(key)
-        if target is None or binding is None or binding.pool == target:
-            return
-        source, store = self._store(key, binding), self._pools.store(target)
-        if not put(store, None):
-            _furnish(store, key, put)
-        try:
-            self._places.bind(key, target, expect=binding)
-        except BindingChanged:
-            raise QueueChanged(self.get_queue(key)) from None
-        source.delete_queue(key)
+        return self._births.create(key, metadata, revision, put, now)
 
     def get_queue(self, key: QueueKey) -> Queue:
-        return self._at(key, lambda store: store.get_queue(key))
+        return self._routing.at(key, lambda store: store.get_queue(key))
 
     def delete_queue(self, key: QueueKey) -> None:
-        binding = self._places.read(key)
-        if binding is None:
-            return
-        with suppress(QueueNotFound):
-            self._store(key, binding).delete_queue(key)
-        self._places.unbind(key, binding)
+        self._births.remove(key)
 
     def list_queues(
         self,
@@ -227,13 +105,13 @@ class Router:
         return self._pools.registry.count_queues(project)
 
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
-        return self._at(key, lambda store: store.queue_stats(key, now=now))
+        return self._routing.at(key, lambda store: store.queue_stats(key, now=now))
 
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
         if messages:
-            self._at(
+            self._routing.at(
                 key,
                 lambda store: store.purge_queue(
                     key, messages=True, subscriptions=subscriptions, now=now
@@ -251,7 +129,7 @@ class Router:
         revision: str,
         now: float,
     ) -> None:
-        self._at(
+        self._routing.at(
             key,
             lambda store: store.post_messages(
                 key, messages, client=client, revision=revision, now=now
@@ -269,7 +147,7 @@ class Router:
         delayed: bool = False,
         now: float,
     ) -> Page[Message]:
-        return self._at(
+        return self._routing.at(
             key,
             lambda store: store.list_messages(
                 key,
@@ -285,12 +163,16 @@ class Router:
     def get_messages(
         self, key: QueueKey, ids: Sequence[str], *, now: float
     ) -> list[Message]:
-        return self._at(key, lambda store: store.get_messages(key, ids, now=now))
+        return self._routing.at(
+            key, lambda store: store.get_messages(key, ids, now=now)
+        )
 
     def delete_message(
         self, key: QueueKey, id: str, *, claim: str | None = None, now: float
     ) -> None:
-        self._at(key, lambda store: store.delete_message(key, id, claim=claim, now=now))
+        self._routing.at(
+            key, lambda store: store.delete_message(key, id, claim=claim, now=now)
+        )
 
     def delete_messages(
         self,
@@ -300,12 +182,14 @@ class Router:
         claims: Sequence[str] | None = None,
         now: float,
     ) -> None:
-        self._at(
+        self._routing.at(
             key, lambda store: store.delete_messages(key, ids, claims=claims, now=now)
         )
 
     def pop_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Message]:
-        return self._at(key, lambda store: store.pop_messages(key, limit, now=now))
+        return self._routing.at(
+            key, lambda store: store.pop_messages(key, limit, now=now)
+        )
 
     # Claims ---------------------------------------------------------------------------
 
@@ -334,38 +218,42 @@ class Router:
             )
 
         if dead_letter is None or dead_letter.queue == key.name:
-            return self._at(key, create)
+            return self._routing.at(key, create)
         target = QueueKey(key.project, dead_letter.queue)
 
         def create_and_carry(store: Store, binding: Binding) -> list[Message]:
             with self._letters.carried(binding.pool, store, target, now):
                 return create(store)
 
-        return self._at_place(key, create_and_carry)
+        return self._routing.at_place(key, create_and_carry)
 
     def get_claim(self, key: QueueKey, claim: str, *, now: float) -> Claim:
-        return self._at(key, lambda store: store.get_claim(key, claim, now=now))
+        return self._routing.at(key, lambda store: store.get_claim(key, claim, now=now))
 
     def renew_claim(
         self, key: QueueKey, claim: str, *, ttl: int, grace: int, now: float
     ) -> None:
-        self._at(
+        self._routing.at(
             key,
             lambda store: store.renew_claim(key, claim, ttl=ttl, grace=grace, now=now),
         )
 
     def release_claim(self, key: QueueKey, claim: str, *, now: float) -> None:
-        self._at(key, lambda store: store.release_claim(key, claim, now=now))
+        self._routing.at(key, lambda store: store.release_claim(key, claim, now=now))
 
     # Messages on their way to another store -------------------------------------------
 
     def export_messages(self, key: QueueKey, limit: int, *, now: float) -> list[Parcel]:
-        return self._at(key, lambda store: store.export_messages(key, limit, now=now))
+        return self._routing.at(
+            key, lambda store: store.export_messages(key, limit, now=now)
+        )
 
     def import_messages(
         self, key: QueueKey, parcels: Sequence[Parcel], *, now: float
     ) -> None:
-        self._at(key, lambda store: store.import_messages(key, parcels, now=now))
+        self._routing.at(
+            key, lambda store: store.import_messages(key, parcels, now=now)
+        )
 
     # Upkeep ---------------------------------------------------------------------------
 
@@ -407,45 +295,3 @@ class Router:
 
     def close(self) -> None:
         self._pools.close()
-
-    # How a step is run ----------------------------------------------------------------
-
-    def _at(self, key: QueueKey, step: Callable[[Store], T]) -> T:
-        """Run the step on the queue's store. Raises QueueNotFound."""
-        return self._at_place(key, lambda store, binding: step(store))
-
-    def _at_place(self, key: QueueKey, step: Callable[[Store, Binding], T]) -> T:
-        """Run the step on the queue's store, again if the place was outdated."""
-        binding, is_fresh = self._places.known(key)
-        while True:
-            if binding is None:
-                raise QueueNotFound(key.name)
-            try:
-                return step(self._store(key, binding), binding)
-            except (QueueNotFound, StorageUnavailable):
-                if is_fresh:
-                    raise
-                before, binding = binding, self._places.read(key)
-                is_fresh = True
-                if before == binding:
-                    raise
-
-    def _store(self, key: QueueKey, binding: Binding) -> Store:
-        """Return the store of a place. Raises QueueNotFound if the pool is gone."""
-        try:
-            return self._pools.store(binding.pool)
-        except PoolNotFound:
-            raise QueueNotFound(key.name) from None
-
-
-def _furnish(store: Store, key: QueueKey, put: Put) -> bool:
-    """Give metadata to a queue that was found in the pool it is bound to just now.
-
-    Somebody left it there: it was an outbox of dead letters, or the map was lost. Its
-    messages stay, and so does metadata that it has. Says whether it is new to clients.
-    """
-    found = store.get_queue(key)
-    if found.metadata:
-        return False
-    put(store, found.revision)
-    return True
