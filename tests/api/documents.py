@@ -101,3 +101,23 @@ operations = objects(
     {},
 )
 patches = often(st.lists(operations, max_size=3))
+
+# Of pools and flavors; their names are drawn like those of queues.
+POOL_NAMES = ["q", "a.b", "A_-0"]
+flavor_names = often(st.sampled_from(["q", "gold", ""]))
+pool_fields = {
+    "uri": often(st.sampled_from([f"sqlite:///pools/{n}.db" for n in range(4)])),
+    "weight": often(st.integers(0, 3)),
+}
+more_pool_fields = {
+    "flavor": flavor_names,
+    "options": often(st.sampled_from([{}, {}, {"synchronous": "FULL"}])),
+}
+pools = objects(pool_fields, more_pool_fields)
+pool_changes = objects({}, {**pool_fields, **more_pool_fields})
+pool_lists = often(st.lists(often(st.sampled_from(POOL_NAMES)), max_size=2))
+wishes = often(
+    st.dictionaries(st.sampled_from(["FIFO", "DURABILITY"]), often(st.booleans()))
+    | st.lists(st.sampled_from(["FIFO", "DURABILITY"]), max_size=2)
+)
+flavors = objects({"pool_list": pool_lists}, {}) | objects({"capabilities": wishes}, {})
