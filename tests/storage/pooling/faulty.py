@@ -27,11 +27,11 @@ class Faulty:
         method = getattr(self.target, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            if self.is_down:
-                raise StorageUnavailable("It is down.")
             if name == "close":
                 return method(*args, **kwargs)
             self.calls.append(name)
+            if self.is_down:
+                raise StorageUnavailable("It is down.")
             self.fuse.before()
             result = method(*args, **kwargs)
             self.fuse.after()

@@ -408,8 +408,11 @@ def test_known_queues_work_while_the_registry_is_down(
     registry.is_down = True
     for _ in range(3):
         clock(places.KNOWN + pools.KNOWN)
+        registry.calls.clear()
 
         assert listed(router) == ids
+        assert listed(router) == ids
+        assert registry.calls == ["find_queue", "read_directory"]
     with pytest.raises(StorageUnavailable):
         create(router, QueueKey("p", "new"))
 

@@ -15,6 +15,8 @@ from zaqar.storage.base import Registry
 # Seconds for which a binding is used without asking again (contract: at most 10).
 KNOWN = 8.0
 MAX_KNOWN = 50_000
+# Seconds for which a registry that did not answer is not asked about known queues.
+SILENCE = 4.0
 
 
 class Places:
@@ -23,6 +25,7 @@ class Places:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._known: dict[QueueKey, tuple[Binding, float]] = {}
+        self._silent_until = 0.0
 
     def known(self, key: QueueKey) -> tuple[Binding | None, bool]:
         """Return the binding, and whether it was read just now."""
@@ -30,12 +33,15 @@ class Places:
         if found is None:
             return self.read(key), True
         binding, since = found
-        if time.monotonic() - since < KNOWN:
+        now = time.monotonic()
+        if now - since < KNOWN or now < self._silent_until:
             return binding, False
         try:
             return self.read(key), True
         except StorageUnavailable:
-            # The queue works as long as its pool does, whatever the registry does.
+            # The queue works as long as its pool does, whatever the registry does; and
+            # not every request shall wait for that.
+            self._silent_until = time.monotonic() + SILENCE
             return binding, False
 
     def read(self, key: QueueKey) -> Binding | None:
