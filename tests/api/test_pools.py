@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 
 from tests.api.conformance import CheckedApi
 from tests.api.wire import (
@@ -429,3 +430,43 @@ def test_v1_1_does_not_look_at_the_flavor_of_a_pool(admin: Admin) -> None:
     assert (answer.status, answer.body) == (200, b"")
     [pool] = admin.pools()
     assert (pool["flavor"], pool["weight"]) == ("g", 3)
+
+
+# Health ------------------------------------------------------------------------------
+
+
+def test_pool_that_is_down_is_told_and_leaves_the_service_ready(
+    admin: Admin, own_redis: Any
+) -> None:
+    admin.register("a")
+    admin.register("down", uri=own_redis.uri, flavor="f")
+    assert admin.get("/v2/ping").status == 204
+    own_redis.kill()
+
+    for version in ("/v1.1", "/v2"):
+        answer = admin.get(f"{version}/health")
+
+        assert answer.status == 200
+        found = answer.json
+        assert found.keys() == {"catalog_reachable", "a", "down"}
+        assert found["catalog_reachable"] is True
+        assert found["a"]["storage_reachable"] is True
+        assert found["down"]["storage_reachable"] is False
+        steps = found["down"]["operation_status"]
+        assert steps.keys() == found["a"]["operation_status"].keys()
+        assert not any(step["succeeded"] for step in steps.values())
+    assert admin.get("/v2/ping").status == 503
+    assert admin.get("/readyz").status == 204
+
+
+def test_health_tells_what_a_pool_does_not_promise_any_more(
+    admin: Admin, own_redis: Any
+) -> None:
+    admin.register("p", uri=own_redis.uri)
+    assert "capabilities" not in admin.get("/v2/health").json["p"]
+
+    redis.Redis(port=own_redis.port).config_set("appendfsync", "no")
+
+    told = admin.get("/v2/health").json["p"]["capabilities"]
+    assert "DURABILITY" in told["registered"]
+    assert set(told["registered"]) - set(told["now"]) == {"DURABILITY"}

@@ -113,7 +113,8 @@ def pools_report(
     """Test each pool, all at once. `on_failure` is told the pool's name besides."""
     is_there = _works(pools.registry.ping)
     try:
-        known = {pool.name: pool for pool in pools.directory().pools}
+        directory = pools.fresh() if is_there else pools.directory()
+        known = {pool.name: pool for pool in directory.pools}
     except StorageUnavailable:
         known = {}
     if pools.virtual is not None:
