@@ -17,6 +17,9 @@ from pathlib import Path
 
 Options = Mapping[str, Mapping[str, object]]
 
+# Signs the URLs of every test server that is told no other.
+SECRET_KEY = "2f9a0c4e" * 8
+
 START_SECONDS = 30
 STOP_SECONDS = 10
 
@@ -82,6 +85,7 @@ class Server:
             "drivers:message_store:sqlite": {"uri": store, "synchronous": "NORMAL"},
             "drivers:management_store:sqlite": {"uri": registry},
             "server": {"workers": 1, "threads": 4, "engine": ENGINE},
+            "signed_url": {"secret_key": SECRET_KEY},
             "oslo_policy": {"policy_file": str(self.folder / "policy.yaml")},
         }
         return merge(needed, options)

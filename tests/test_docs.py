@@ -229,6 +229,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 STEPS = (SOURCE / "user/getting_started.rst").read_text()
+SIGNED = (SOURCE / "user/signed_urls.rst").read_text()
 
 
 def test_examples_of_the_first_steps_work_with_curl(
@@ -248,6 +249,22 @@ def test_examples_of_the_first_steps_work_with_curl(
         assert '"title"' not in done.stdout
 
 
+def test_examples_of_signed_urls_work_with_curl(server: Server, tmp_path: Path) -> None:
+    script = "".join(blocks(SIGNED, "bash"))
+
+    done = subprocess.run(
+        ["bash", "-euc", script.replace("http://127.0.0.1:8888", server.url)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert '"signature"' in done.stdout
+    assert '"resources":["/v2/queues/reports/messages/' in done.stdout
+
+
 def test_the_curl_of_the_readme_works(server: Server) -> None:
     [command] = re.findall(r"^(    curl .*\n(?:      .*\n)*)", README, re.M)
 
@@ -261,12 +278,12 @@ def test_the_curl_of_the_readme_works(server: Server) -> None:
     assert done.stdout.startswith('{"messages":'), done.stderr
 
 
-@pytest.mark.parametrize("number", range(len(blocks(STEPS, "python"))))
-def test_example_of_the_first_steps_works_with_a_client(
-    server: Server, tmp_path: Path, number: int
+@pytest.mark.parametrize(
+    "script", [*blocks(STEPS, "python"), *blocks(SIGNED, "python")]
+)
+def test_example_works_with_a_client(
+    server: Server, tmp_path: Path, script: str
 ) -> None:
-    script = blocks(STEPS, "python")[number]
-
     done = subprocess.run(
         [sys.executable, "-c", script.replace("http://127.0.0.1:8888", server.url)],
         capture_output=True,

@@ -10,6 +10,7 @@ from zaqar import __version__
 from zaqar.conf import MongoSettings, RedisSettings, Settings, SqliteSettings
 from zaqar.limits import Limits
 from zaqar.server.report import base_url, curl, start_report, warnings
+from zaqar.signing import Key
 
 SETTINGS = Settings(
     bind="127.0.0.1",
@@ -50,6 +51,7 @@ def with_(**changes: object) -> Settings:
         "authentication  none",
         "gunicorn, 2 workers of 8 threads",
         "admin mode      off",
+        "signed URLs     off: no key is set in [signed_url]",
         "every user of this machine can be every tenant",
     ],
 )
@@ -95,6 +97,7 @@ def test_any_other_address_is_warned_of(bind: str) -> None:
             "a power cut may lose the last messages",
         ),
         ({"admin_mode": True}, "admin mode is on"),
+        ({"signing_keys": (Key("now", "x" * 31),)}, "key now of signed URLs"),
     ],
 )
 def test_unsafe_settings_are_warned_of(
@@ -104,6 +107,18 @@ def test_unsafe_settings_are_warned_of(
 
     assert f"warning         {warning}" in report
     assert warning not in start_report(SETTINGS)
+
+
+def test_keys_of_signed_urls_are_told_by_their_names() -> None:
+    one, other = Key("2026-11", "a" * 32), Key("2026-05", "b" * 32)
+
+    assert "on, signed with key 2026-11\n" in start_report(with_(signing_keys=(one,)))
+    report = start_report(with_(signing_keys=(one, other)))
+
+    assert "on, signed with key 2026-11; valid too: those of 2026-05\n" in report
+    assert "aaaa" not in report
+    assert "aaaa" not in repr(with_(signing_keys=(one, other)))
+    assert "has less than" not in report
 
 
 def test_normal_durability_is_not_promised_as_full() -> None:

@@ -14,6 +14,7 @@ from zaqar import __version__
 from zaqar.errors import ConfigurationError
 from zaqar.limits import Limits
 from zaqar.options import DEFAULT_OPTIONS, OPTIONS, STORAGE_OPTIONS
+from zaqar.signing import Key
 
 
 class SqliteSettings(msgspec.Struct, frozen=True):
@@ -66,7 +67,8 @@ class Settings(msgspec.Struct, frozen=True):
     """What the options come to; `config` is for oslo's own libraries, and for pools.
 
     `registry` is where pools are kept; None: there are no pools, all queues live in
-    `store`. `data_folder` is where files of pools may be.
+    `store`. `data_folder` is where files of pools may be. The first of `signing_keys`
+    signs URLs, all of them are good for verifying; none: there are no signed URLs.
     """
 
     bind: str
@@ -90,7 +92,7 @@ class Settings(msgspec.Struct, frozen=True):
     strict_patch: bool
     limits: Limits
     config: Any
-    secret_key: str = ""
+    signing_keys: tuple[Key, ...] = ()
 
 
 def list_opts() -> list[tuple[str, list[Any]]]:
@@ -182,8 +184,32 @@ def _settings(config: Any) -> Settings:
         strict_patch=transport.strict_patch,
         limits=limits,
         config=config,
-        secret_key=config.signed_url.secret_key,
+        signing_keys=_signing_keys(config.signed_url),
     )
+
+
+def _signing_keys(group: Any) -> tuple[Key, ...]:
+    """Return the key that signs and those that did so before."""
+    if not group.secret_key:
+        if group.previous_keys:
+            raise ConfigurationError("[signed_url] previous_keys need a secret_key.")
+        return ()
+    keys = [Key(group.key_id, group.secret_key)]
+    for number, text in enumerate(group.previous_keys, 1):
+        name, _, secret = text.partition(":")
+        # SECURITY: the text may be a key, and is not repeated.
+        if not name or not secret:
+            raise ConfigurationError(
+                f"[signed_url] previous_keys: number {number} is not key_id:secret_key."
+            )
+        keys.append(Key(name, secret))
+    names = [key.name for key in keys]
+    if not all(names) or len(set(names)) < len(names):
+        raise ConfigurationError(
+            "[signed_url] key_id and those of previous_keys must differ, and not be "
+            "empty."
+        )
+    return tuple(keys)
 
 
 def management_store(settings: Settings) -> StoreSettings:

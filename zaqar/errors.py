@@ -13,7 +13,8 @@ ZaqarError
 │   ├── UnfitFlavor             no pools, unknown ones, or ones that differ
 │   ├── UnfitFlavorChange       a flavor is to be given unknown pools
 │   ├── FormContentType, UnsupportedMediaType, NotAcceptable
-│   └── UnknownRoute            no such resource, or no valid signature for it
+│   └── UnknownRoute            no such resource
+│       └── SignatureRefused    no valid signature for this request
 ├── NotAuthorized               a policy rule refuses
 ├── NotThere
 │   ├── QueueNotFound, MessageNotFound, ClaimNotFound, PoolNotFound, FlavorNotFound
@@ -97,7 +98,11 @@ class NotAcceptable(BadInput):
 
 
 class UnknownRoute(BadInput):
-    """No such resource, or a signed request that the signature does not cover."""
+    """No such resource."""
+
+
+class SignatureRefused(UnknownRoute):
+    """A request that says it is signed is not, or not for this; it is not told why."""
 
 
 class NotAuthorized(ZaqarError):

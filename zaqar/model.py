@@ -168,9 +168,13 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Context(Value, frozen=True, gc=False):
-    """Who asks: tenant, client (canonical id), roles."""
+    """Who asks: tenant, client (canonical id), roles.
+
+    `granted`: a signature that was verified allows this request, and no rule is asked.
+    """
 
     project: str
     client: str
     roles: tuple[str, ...] = ()
     request_id: str = ""
+    granted: bool = False

@@ -295,9 +295,22 @@ SIGNED_URL_OPTIONS = [
         "secret_key",
         default="",
         secret=True,
-        help="The key of signed URLs. Not offered by this release: signed requests "
-        "answer 404, and the server says so when it starts.",
-    )
+        help="The key that signs URLs. Empty: there are no signed URLs, and requests "
+        "with a signature answer 404.",
+    ),
+    cfg.StrOpt(
+        "key_id",
+        default="current",
+        help="A name of secret_key for the logs; it is in no URL.",
+    ),
+    cfg.ListOpt(
+        "previous_keys",
+        item_type=types.String(quotes=True),
+        default=[],
+        secret=True,
+        help="Keys that sign no more, each as key_id:secret_key. URLs that they have "
+        "signed stay valid. A key with a comma is written in quotes.",
+    ),
 ]
 
 CORS_OPTIONS = [

@@ -86,6 +86,16 @@ purges = objects(
     },
     {},
 )
+shares = objects(
+    {},
+    {
+        "paths": often(st.lists(often(st.sampled_from(["messages", "claims"])))),
+        "methods": often(st.lists(often(st.sampled_from(["GET", "POST"])))),
+        "expires": often(
+            st.sampled_from(["2999-01-01", "2999-01-01T00:00:00.5+01:00"])
+        ),
+    },
+)
 paths = often(
     st.sampled_from(
         ["/metadata/a", "/Metadata/b", "/metadata/a~1b~0", "/metadata/_flavor"]

@@ -25,12 +25,7 @@ OPEN = dict.fromkeys(RULES, "")
 
 # (scenario, step) or (scenario, None) for all of it -> the capability it waits for.
 WAITING: dict[tuple[str, int | None], str] = {
-    ("queues", 24): "signed URLs",
-    ("queues", 25): "signed URLs",
     ("queue-attributes", 10): "encryption",
-    ("signed-urls", 0): "signed URLs",
-    ("signed-urls", 1): "signed URLs",
-    ("signed-urls", 2): "signed URLs",
     ("subscriptions", None): "subscriptions",
     ("topics", None): "topics",
 }

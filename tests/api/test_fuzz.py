@@ -84,6 +84,7 @@ SHAPES = [
     Shape("DELETE", "/v2/queues/{queue}"),
     Shape("GET", "/v2/queues/{queue}/stats"),
     Shape("POST", "/v2/queues/{queue}/purge", drawn.purges),
+    Shape("POST", "/v2/queues/{queue}/share", drawn.shares),
     *[Shape("POST", "/v2/queues/{queue}/messages", drawn.posts)] * 4,
     Shape(
         "GET",

@@ -25,6 +25,7 @@ NAMED = (
     ("DELETE", "/v2/queues/q"),
     ("GET", "/v2/queues/q/stats"),
     ("POST", "/v2/queues/q/purge"),
+    ("POST", "/v2/queues/q/share"),
     ("GET", "/v2/queues/q/messages"),
     ("POST", "/v2/queues/q/messages"),
     ("DELETE", "/v2/queues/q/messages"),
@@ -40,7 +41,7 @@ NAMED += tuple(
     (method, path.replace("/v2", "/v1.1"))
     for method, path in NAMED
     if method not in ("HEAD", "PATCH") or "/claims/" in path
-    if not path.endswith("/purge")
+    if not path.endswith(("/purge", "/share"))
 )
 HEADER_FAILURES = [
     ({"Client-ID": None}, "Missing header value"),
@@ -367,6 +368,7 @@ def test_media_type_of_a_patch_is_looked_at_before_its_body(api: Api) -> None:
         ("/v2/queues", "GET"),
         ("/v2/queues/q/stats", "GET"),
         ("/v2/queues/q/purge", "POST"),
+        ("/v2/queues/q/share", "POST"),
         ("/v2/queues/q/messages", "DELETE, GET, POST"),
         ("/v2/queues/q/messages/m", "DELETE, GET"),
         ("/v2/queues/q/claims", "POST"),

@@ -48,6 +48,7 @@ REQUESTS: dict[tuple[str, str], list[Request]] = {
     ("DELETE", "/queues/{queue_name}"): [Request()],
     ("GET", "/queues/{queue_name}/stats"): [Request()],
     ("POST", "/queues/{queue_name}/purge"): [Request()],
+    ("POST", "/queues/{queue_name}/share"): [Request({"methods": ["GET", "DELETE"]})],
     ("POST", "/queues/{queue_name}/messages"): [Request(NEW_MESSAGE)],
     ("GET", "/queues/{queue_name}/messages"): [
         Request(query="echo=true"),

@@ -7,6 +7,9 @@ from zaqar import __version__
 from zaqar.conf import RedisSettings, Settings, SqliteSettings, StoreSettings
 from zaqar.masking import masked
 
+# Characters of a key that nobody finds by trying.
+STRONG_KEY = 32
+
 
 def start_report(settings: Settings, pools: int | None = None) -> str:
     """Return the lines that are printed before the first request is served.
@@ -22,6 +25,7 @@ def start_report(settings: Settings, pools: int | None = None) -> str:
         "  authentication  none: project and client id are taken from the headers",
         f"  engine          {settings.engine}, {settings.workers} workers of "
         f"{settings.threads} threads",
+        f"  signed URLs     {_signing(settings)}",
         f"  admin mode      {'on' if settings.admin_mode else 'off'}",
         *(f"  warning         {warning}" for warning in warnings(settings, pools)),
         "",
@@ -47,6 +51,15 @@ def _keeping(settings: Settings, pools: int | None) -> list[str]:
         f"  pools           {count}; zaqar-manage pool list tells what they promise",
         *([f"  default pool    {default}"] if settings.virtual_pool else []),
     ]
+
+
+def _signing(settings: Settings) -> str:
+    """Tell which keys sign URLs and verify them, by their names."""
+    if not settings.signing_keys:
+        return "off: no key is set in [signed_url]"
+    first, *others = [key.name for key in settings.signing_keys]
+    before = f"; valid too: those of {', '.join(others)}" if others else ""
+    return f"on, signed with key {first}{before}"
 
 
 def base_url(settings: Settings) -> str:
@@ -79,14 +92,15 @@ def unsafe(settings: Settings, pools: int | None = None) -> list[tuple[str, str]
         found += _pooling_warnings(settings, settings.registry, pools)
     if settings.registry is None or settings.virtual_pool:
         found += _losses(settings.store)
-    if settings.secret_key:
-        found.append(
-            (
-                "[signed_url] secret_key is set, but this release offers no signed "
-                "URLs: signed requests answer 404",
-                "Leave the option out.",
-            )
+    found += [
+        (
+            f"key {key.name} of signed URLs has less than {STRONG_KEY} characters: who "
+            "has a signed URL may find the key by trying",
+            "openssl rand -hex 32 writes a good key.",
         )
+        for key in settings.signing_keys
+        if len(key.secret) < STRONG_KEY
+    ]
     if settings.admin_mode:
         found.append(
             (

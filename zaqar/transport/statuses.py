@@ -17,6 +17,7 @@ STATUSES: dict[type[ZaqarError], tuple[int, str]] = {
     errors.UnsupportedMediaType: (415, "415 Unsupported Media Type"),
     errors.NotAcceptable: (406, "406 Not Acceptable"),
     errors.UnknownRoute: (404, "404 Not Found"),
+    errors.SignatureRefused: (404, "404 Not Found"),
     errors.NotAuthorized: (403, "Not authorized"),
     errors.QueueNotFound: (404, "Not found"),
     errors.MessageNotFound: (404, "Not found"),

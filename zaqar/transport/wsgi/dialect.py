@@ -15,12 +15,14 @@ class Route(msgspec.Struct, frozen=True):
     """A path, its resource, and the rules of its methods.
 
     An anonymous route needs neither client nor project; so it has no header to check.
+    Signed requests reach no route that is not `signable`.
     """
 
     path: str
     resource: Any
     rules: Rules
     anonymous: bool = False
+    signable: bool = False
 
 
 # Name, template below the prefix, methods.
@@ -36,6 +38,7 @@ class Dialect(msgspec.Struct, frozen=True):
     size of the queue. `lists_delayed`: lists of messages take include_delayed.
     `guards_admin`: health, pools and flavors ask for the rules of the policy.
     `flavors_of_pools`: clients give pools a flavor, and are shown what they changed.
+    `takes_signatures`: parts of a queue can be shared by signed URLs.
     """
 
     prefix: str
@@ -47,6 +50,7 @@ class Dialect(msgspec.Struct, frozen=True):
     lists_delayed: bool = True
     guards_admin: bool = True
     flavors_of_pools: bool = True
+    takes_signatures: bool = True
 
     def queue(self, name: str) -> str:
         return f"{self.prefix}/queues/{name}"

@@ -20,12 +20,14 @@ from zaqar.errors import (
     MissingClientId,
     MissingProject,
     NotAcceptable,
+    SignatureRefused,
     UnknownRoute,
     WrongClientId,
 )
 from zaqar.limits import Limits, check_client_length, check_project, check_queue_name
 from zaqar.model import Context
 from zaqar.service import Service
+from zaqar.transport.wsgi import sharing
 from zaqar.transport.wsgi.dialect import Route
 
 # What Python's UUID takes besides is no spelling of one.
@@ -55,28 +57,40 @@ class Gate:
             return
         route, env = self._routes[resource], req.env
         client = project = ""
+        roles, granted = roles_of(env), False
         if "%2f" in env.get("RAW_URI", "").partition("?")[0].lower():
             # Decoded, it would be taken for a step in the path.
             raise UnknownRoute
         if not route.anonymous:
+            if sharing.is_signed(env):
+                req.context.signed_by = self._signer(route, env)
+                # SECURITY: a signature is all that its user has; roles that a header
+                # claims are none of it.
+                roles, granted = (), True
             check_headers(req, env)
             client = client_of(env, self._service.limits)
             project = project_of(env)
             if "queue_name" in params:
                 check_queue_name(params["queue_name"])
-        context = Context(project, client, roles_of(env), request_id)
+        context = Context(project, client, roles, request_id, granted)
         rule = route.rules.get(req.method)
         if rule is not None:
             self._service.policy.check(rule, context)
         req.context.who = context
 
+    def _signer(self, route: Route, env: Mapping[str, Any]) -> str:
+        """Return the name of the key that signed. Raises SignatureRefused."""
+        if not route.signable:
+            # SECURITY: who was lent a part of a queue lends nothing on, and
+            # administers nothing, whatever is signed.
+            raise SignatureRefused("Signatures mean nothing on this route.")
+        keys = self._service.settings.signing_keys
+        project = named_project(env) or ""
+        return sharing.signer_of(env, project, keys, self._service.now())
+
 
 def check_headers(req: falcon.Request, env: Mapping[str, Any]) -> None:
     """Raise where the headers alone show that the request cannot be served."""
-    if "HTTP_URL_SIGNATURE" in env:
-        # SECURITY: a signed request asks to be let in without a token. No signature is
-        # valid while none can be made, and it never counts as "not signed".
-        raise UnknownRoute
     content_type = env.get("CONTENT_TYPE", "")
     if content_type.lower() == FORM and env.get("CONTENT_LENGTH"):
         raise FormContentType(f"The Content-Type {FORM} is not read here; send JSON.")
@@ -116,8 +130,14 @@ def roles_of(env: Mapping[str, Any]) -> tuple[str, ...]:
 
 def project_of(env: Mapping[str, Any]) -> str:
     """Return the project id. Raises MissingProject, EmptyProject, InvalidQueueName."""
-    project = env.get("HTTP_X_PROJECT_ID", env.get("HTTP_X_TENANT_ID"))
+    project = named_project(env)
     if project is None:
         raise MissingProject("The header X-Project-ID is missing.")
     check_project(project)
-    return str(project)
+    return project
+
+
+def named_project(env: Mapping[str, Any]) -> str | None:
+    """Return the project that the headers name; signatures are for the same one."""
+    project: str | None = env.get("HTTP_X_PROJECT_ID", env.get("HTTP_X_TENANT_ID"))
+    return project

@@ -12,8 +12,11 @@ import msgspec
 STDOUT = 1
 
 
-class Line(msgspec.Struct):
-    """What is told of a request; no body, no header but the tenant's."""
+class Line(msgspec.Struct, omit_defaults=True):
+    """What is told of a request; no body, no header but the tenant's.
+
+    `signed_by` names the key of a signed request that was let in.
+    """
 
     time: float
     method: str
@@ -22,6 +25,7 @@ class Line(msgspec.Struct):
     ms: float
     project: str | None
     request_id: str | None
+    signed_by: str | None = None
 
 
 class RequestLog:
@@ -46,6 +50,7 @@ class RequestLog:
             round(spent * 1000, 2),
             req.env.get("HTTP_X_PROJECT_ID", req.env.get("HTTP_X_TENANT_ID")),
             req.context.get("request_id"),
+            req.context.get("signed_by"),
         )
         # PERF: one write is 3 µs; a logging handler makes it 25.
         # The answer stands, whatever becomes of its line: a reader that went away, a

@@ -45,21 +45,25 @@ def shared_routes(service: Service, dialect: Dialect) -> list[Route]:
                 "POST": "messages:create",
                 "DELETE": "messages:delete_all",
             },
+            signable=dialect.takes_signatures,
         ),
         Route(
             f"{QUEUE}/messages/{{message_id}}",
             messages.MessageResource(service, dialect),
             {"GET": "messages:get", "DELETE": "messages:delete"},
+            signable=dialect.takes_signatures,
         ),
         Route(
             f"{QUEUE}/claims",
             claims.ClaimsResource(service, dialect),
             {"POST": "claims:create"},
+            signable=dialect.takes_signatures,
         ),
         Route(
             f"{QUEUE}/claims/{{claim_id}}",
             claims.ClaimResource(service, dialect),
             {"GET": "claims:get", "PATCH": "claims:update", "DELETE": "claims:delete"},
+            signable=dialect.takes_signatures,
         ),
     ]
     return table

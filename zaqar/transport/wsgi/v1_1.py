@@ -36,6 +36,7 @@ DIALECT = Dialect(
     # Open to all, as recorded: admin mode is for those who reach this port.
     guards_admin=False,
     flavors_of_pools=False,
+    takes_signatures=False,
 )
 
 

@@ -2,7 +2,7 @@
 """API v2: its dialect and its routes."""
 
 from zaqar.service import Service
-from zaqar.transport.wsgi import flavors, queues
+from zaqar.transport.wsgi import flavors, queues, sharing
 from zaqar.transport.wsgi.dialect import Dialect, Route
 from zaqar.transport.wsgi.home import RESOURCES
 from zaqar.transport.wsgi.shared_routes import QUEUE, admin_routes, shared_routes
@@ -26,7 +26,7 @@ DIALECT = Dialect(
 
 def routes(service: Service) -> list[Route]:
     """List the routes below the prefix."""
-    return [
+    table = [
         *shared_routes(service, DIALECT),
         *admin_routes(service, DIALECT, flavors.FlavorResource),
         Route(
@@ -46,3 +46,6 @@ def routes(service: Service) -> list[Route]:
             {"POST": "queues:purge"},
         ),
     ]
+    guards = sharing.guards(table, QUEUE)
+    share = sharing.ShareResource(service, DIALECT, guards)
+    return [*table, Route(f"{QUEUE}/share", share, {"POST": "queues:share"})]

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signatures of URLs: the text that is signed, and whether one lets a request in.
+
+Pure: knows no clock, no configuration and no header. Who wants to know whether a
+signature may stand for a token asks `verify`, and nothing else.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from zaqar.errors import InvalidRequest, SignatureRefused
+
+# NOTE: a backslash and the letter n, no line end (contract: signed URLs).
+SEPARATOR = r"\n"
+EXPIRES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
+# A path without escapes, empty steps and a slash at its end.
+PLAIN_PATH = re.compile(r"(?:/[\w.-]+)+", re.ASCII)
+REFUSED = "The request has no signature that is valid for it."
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key that signs or has signed; its name is for logs and never on the wire."""
+
+    name: str
+    secret: str
+
+    def __repr__(self) -> str:
+        # SECURITY: settings are printed; their keys must not be.
+        return f"Key({self.name!r}, ***)"
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What a signature promises: these methods on these paths of a project, until.
+
+    A path stands for itself and for all below it.
+    """
+
+    paths: tuple[str, ...]
+    methods: tuple[str, ...]
+    project: str
+    expires: str
+
+
+def text_of(terms: Terms) -> bytes:
+    """Return what is signed; the order of paths and methods is free.
+
+    Raises InvalidRequest if a part holds the separator.
+    """
+    parts = (
+        ",".join(sorted(terms.paths)),
+        ",".join(sorted(terms.methods)),
+        terms.project,
+        terms.expires,
+    )
+    # SECURITY: with a separator in a part, one text could be read as the terms of
+    # another project.
+    if any(SEPARATOR in part for part in parts):
+        raise InvalidRequest(
+            "A project id with a backslash before an n cannot be signed."
+        )
+    return SEPARATOR.join(parts).encode()
+
+
+def sign(terms: Terms, key: Key) -> str:
+    """Return the signature in lower-case hexadecimal. Raises InvalidRequest."""
+    return _digest(text_of(terms), key)
+
+
+def _digest(text: bytes, key: Key) -> str:
+    return hmac.new(key.secret.encode(), text, hashlib.sha256).hexdigest()
+
+
+def verify(
+    signature: str,
+    terms: Terms,
+    keys: Sequence[Key],
+    *,
+    method: str,
+    path: str,
+    now: float,
+) -> str:
+    """Return the name of the key that signed terms which cover this request.
+
+    The request is of the project of the terms: the caller takes it from nowhere else.
+    Raises SignatureRefused, whatever is wrong; always if there is no key.
+    """
+    if method not in terms.methods or not covers(terms.paths, path):
+        raise SignatureRefused(REFUSED)
+    try:
+        text = text_of(terms)
+        expires = instant(terms.expires)
+    except (InvalidRequest, ValueError):
+        raise SignatureRefused(REFUSED) from None
+    given = signature.encode(errors="backslashreplace")
+    # SECURITY: compared in constant time, and with each key, so that the time taken
+    # tells neither how much of a guess is right nor which key it comes near to.
+    signers = [
+        key.name
+        for key in keys
+        if hmac.compare_digest(_digest(text, key).encode(), given)
+    ]
+    if not signers or expires <= now:
+        raise SignatureRefused(REFUSED)
+    return signers[0]
+
+
+def covers(paths: Iterable[str], path: str) -> bool:
+    """Say whether a path is one of these or below one.
+
+    SECURITY: compared as text, step by step; so what could be read as another path by
+    somebody else (dots, doubled slashes, escapes) is covered by nothing.
+    """
+    return is_plain(path) and any(
+        is_plain(signed) and (path == signed or path.startswith(f"{signed}/"))
+        for signed in paths
+    )
+
+
+def is_plain(path: str) -> bool:
+    """Say whether a path can be read in one way only."""
+    return bool(PLAIN_PATH.fullmatch(path)) and not {".", ".."} & set(path.split("/"))
+
+
+def instant(expires: str) -> float:
+    """Return when it is over. Raises ValueError unless it is as `expiry` writes it."""
+    if not EXPIRES.fullmatch(expires):
+        raise ValueError(expires)
+    return datetime.fromisoformat(expires).replace(tzinfo=UTC).timestamp()
+
+
+def expiry(moment: datetime) -> str:
+    """Write a moment in UTC, down to the second."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
