@@ -18,6 +18,7 @@ from zaqar.conf import (
 )
 from zaqar.errors import ConfigurationError
 from zaqar.limits import Limits
+from zaqar.signing import Key
 
 Load = Callable[..., Settings]
 
@@ -331,6 +332,46 @@ def test_a_value_that_cannot_work_is_refused_by_name(
 ) -> None:
     with pytest.raises(ConfigurationError, match=told):
         load(f"[{group}]\n{line}\n")
+
+
+def test_keys_of_signed_urls_are_the_one_that_signs_and_those_before(
+    load: Load,
+) -> None:
+    settings = load(
+        "[signed_url]\nsecret_key = new\nkey_id = 2026-11\n"
+        'previous_keys = 2026-05:old, "2025:a:b,c"\n'
+    )
+
+    assert settings.signing_keys == (
+        Key("2026-11", "new"),
+        Key("2026-05", "old"),
+        Key("2025", "a:b,c"),
+    )
+    assert load("[signed_url]\nsecret_key = k\n").signing_keys == (Key("current", "k"),)
+    assert load("").signing_keys == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("previous_keys = a:TOLD", "previous_keys need a secret_key"),
+        ("secret_key = TOLD\nprevious_keys = TOLD", "number 1 is not key_id:secret"),
+        ("secret_key = TOLD\nprevious_keys = a:TOLD,b:", "number 2 is not key_id"),
+        ("secret_key = TOLD\nprevious_keys = :TOLD", "number 1 is not key_id"),
+        ("secret_key = TOLD\nprevious_keys = current:TOLD", "must differ"),
+        ("secret_key = TOLD\nprevious_keys = a:TOLD,a:TOLD", "must differ"),
+        ("secret_key = TOLD\nkey_id =", "not be empty"),
+        ('secret_key = TOLD\nprevious_keys = "a:TOLD', "it cannot be read"),
+    ],
+)
+def test_keys_of_signed_urls_that_cannot_work_are_refused_and_not_told(
+    load: Load, lines: str, told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        load(f"[signed_url]\n{lines}\n")
+
+    assert "[signed_url]" in str(caught.value)
+    assert "TOLD" not in str(caught.value)
 
 
 MONGODB = "[drivers:message_store:mongodb]\nuri = "

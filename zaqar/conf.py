@@ -149,7 +149,9 @@ def _check_values(config: Any) -> None:
                 (config if group == "DEFAULT" else config[group])[option.name]
             except cfg.ConfigFileValueError as error:
                 # Its own text names the place of the value and no option.
-                raise ConfigurationError(f"[{group}] {option.name}: {error}") from None
+                # SECURITY: it also repeats the value.
+                told = "it cannot be read." if option.secret else error
+                raise ConfigurationError(f"[{group}] {option.name}: {told}") from None
 
 
 def _settings(config: Any) -> Settings:
