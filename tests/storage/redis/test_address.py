@@ -78,6 +78,9 @@ def test_uri_is_understood(uri: str, expected: Address) -> None:
         ("redis://h:0", "host"),
         ("redis://h:65536", "host"),
         ("redis://h:x", "host"),
+        ("redis://a..b", "host"),
+        (f"redis://{'a' * 64}", "host"),
+        ("redis:me:pw@h", "an @ is in its path"),
         ("redis://[", "host"),
         ("redis://:pw@[?dbid=1", "host"),
         ("redis://h/0", "dbid"),
@@ -108,8 +111,22 @@ def test_uri_is_refused_with_the_reason(uri: str, word: str) -> None:
     assert word in str(raised.value)
 
 
-def test_refusal_does_not_tell_the_password() -> None:
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "redis://me:secret@a,b",
+        "redis://me:secret/@h",
+        "redis://me:secret",
+        "redis://me:secret?@h",
+        "redis://me:?secret=x@h",
+        "redis://me:secret#@h",
+        "redis:me:secret@h",
+        "redis:/me:secret@h",
+        "redis://me:1/secret@h",
+    ],
+)
+def test_refusal_does_not_tell_the_password(uri: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        parse("redis://me:secret@a,b")
+        parse(uri)
 
     assert "secret" not in str(raised.value)

@@ -65,6 +65,11 @@ class Address(msgspec.Struct, frozen=True):
 def parse(uri: str) -> Address:
     """Read a URI of contract form. Raises ConfigurationError."""
     parts = _split(uri)
+    if parts.scheme in ("redis", "rediss") and "@" in parts.path:
+        raise _wrong(
+            "an @ is in its path: write scheme://user:password@host, and in a user or "
+            "password / as %2F, ? as %3F, # as %23"
+        )
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
     except ValueError:
@@ -138,11 +143,14 @@ def _wrong(reason: str) -> ConfigurationError:
 
 def _options(pairs: list[tuple[str, str]]) -> dict[str, str]:
     options = dict(pairs)
+    has_at = any("@" in text for pair in pairs for text in pair)
     if len(options) < len(pairs):
         raise _wrong("an option is given twice")
     for name in options:
         if name not in OPTIONS:
-            raise _wrong(f"it has no option {name!r}; there are {', '.join(OPTIONS)}")
+            # SECURITY: where an @ follows it may be what follows a ? in a password.
+            told = "" if has_at else f" {name!r}"
+            raise _wrong(f"it has no option{told}; there are {', '.join(OPTIONS)}")
     return options
 
 
@@ -159,9 +167,19 @@ def _user(place: str) -> tuple[str | None, str | None, str]:
 
 def _host(place: str, port: int) -> Host:
     found = HOST.fullmatch(place)
-    if not found or not 0 < int(found[2] or port) < 65536:
-        raise _wrong(f"{place!r} is not host or host:port")
+    if not found or not 0 < int(found[2] or port) < 65536 or not _is_name(found[1]):
+        # SECURITY: not told, for it may be what precedes a / in a password.
+        raise _wrong("a host is not written as host or host:port")
     return found[1].strip("[]"), int(found[2] or port)
+
+
+def _is_name(host: str) -> bool:
+    """Say whether the resolver takes it; what it does not would be no RedisError."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _number(name: str, text: str) -> int:
