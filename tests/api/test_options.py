@@ -335,7 +335,6 @@ def test_admin_rules_are_closed_and_others_open_by_default(api: Api) -> None:
     [
         ({"drivers": {"message_store": "mongodb"}}, "mongodb"),
         ({"drivers": {"message_store": "bogus"}}, "bogus"),
-        ({"DEFAULT": {"pooling": True}}, "pooling"),
         ({"DEFAULT": {"auth_strategy": "keystone"}}, "keystone"),
         ({"DEFAULT": {"auth_strategy": "keystoen"}}, "auth_strategy"),
         ({"drivers": {"transport": "websocket"}}, "websocket"),
@@ -351,10 +350,6 @@ def test_admin_rules_are_closed_and_others_open_by_default(api: Api) -> None:
         ({"drivers:message_store:sqlite": {"uri": "sqlite:///z?x=y"}}, "z?x=y"),
         ({"storage": {"message_pipeline": "x"}}, "message_pipeline"),
         ({"cors": {"allowed_origin": "*"}}, "[cors] allowed_origin"),
-        (
-            {"pooling:catalog": {"enable_virtual_pool": True}},
-            "[pooling:catalog] enable_virtual_pool",
-        ),
         (
             {"transport": {"min_length_client_id": 9, "max_length_client_id": 8}},
             "min_length_client_id",
