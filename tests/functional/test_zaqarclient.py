@@ -383,3 +383,75 @@ def test_projects_do_not_see_each_other(server: Server, client: Any) -> None:
 
     assert list(stranger.queues()[0]) == []
     assert list(stranger.queue("q").messages(echo=True)) == []
+
+
+# Signed URLs --------------------------------------------------------------------------
+
+
+def guest_of(server: Server, signed: Any, **changes: Any) -> Any:
+    """Connect with what a signed URL says, and nothing else."""
+    options = {**signed, "os_project_id": signed["project"], **changes}
+    auth = {"backend": "signed-url", "options": options}
+    return queues.Client(server.url, version=2, conf={"auth_opts": auth})
+
+
+def test_guest_with_a_signed_url_works_on_the_queue(
+    server: Server, client: Any
+) -> None:
+    signed = client.queue("q", auto_create=False).signed_url(
+        paths=["messages", "claims"],
+        methods=["GET", "POST", "PATCH", "DELETE"],
+        ttl_seconds=60,
+    )
+    queue = guest_of(server, signed).queue("q", auto_create=False)
+
+    queue.post([{"body": n, "ttl": 300} for n in range(4)])
+    listed = [message.body for message in queue.messages(echo=True)]
+    popped = [message.body for message in queue.pop(count=1)]
+    claim = queue.claim(ttl=60, grace=60, limit=1)
+    [claimed] = list(claim)
+    claim.update(ttl=120, grace=60)
+    claimed.delete()
+
+    assert (listed, popped, claimed.body) == ([0, 1, 2, 3], [0], 1)
+    assert client.queue("q").stats["messages"]["total"] == 2
+
+
+def test_signed_url_of_a_reader_is_good_for_reading_only(
+    server: Server, client: Any
+) -> None:
+    """Heat signs like this, without a time: the URL is good for a day."""
+    client.queue("q").post([{"body": "hello", "ttl": 300}])
+    signed = client.queue("q").signed_url()
+    queue = guest_of(server, signed).queue("q", auto_create=False)
+
+    assert signed["methods"] == ["GET"]
+    assert [message.body for message in queue.messages(echo=True)] == ["hello"]
+    for refused in (lambda: list(queue.pop()), queue.delete, lambda: queue.stats):
+        with pytest.raises(errors.ResourceNotFound):
+            refused()
+    assert client.queue("q").stats["messages"]["total"] == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"os_project_id": "another"},
+        {"expires": "2999-01-01T00:00:00"},
+        {"methods": ["GET", "DELETE"]},
+        {"signature": ""},
+    ],
+)
+def test_changed_signed_url_opens_nothing(
+    server: Server, client: Any, changes: dict[str, Any]
+) -> None:
+    signed = client.queue("q").signed_url()
+    queue = guest_of(server, signed, **changes).queue("q", auto_create=False)
+
+    with pytest.raises(errors.ResourceNotFound):
+        list(queue.messages(echo=True))
+
+
+def test_sharing_in_the_past_is_refused_with_a_reason(client: Any) -> None:
+    with pytest.raises(errors.MalformedRequest, match="expires"):
+        client.queue("q").signed_url(ttl_seconds=-60)
