@@ -36,7 +36,8 @@ class Dialect(msgspec.Struct, frozen=True):
     does not have. `filters_queues`: the list of queues takes name, with_count and
     filters of the metadata. `applies_queue_settings`: posts take the ttl, delay and
     size of the queue. `lists_delayed`: lists of messages take include_delayed.
-    `guards_admin`: health, pools and flavors ask for the rules of the policy.
+    `guards_admin`: health, pools and flavors ask for the rules of the policy without
+    authentication too.
     `flavors_of_pools`: clients give pools a flavor, and are shown what they changed.
     `takes_signatures`: parts of a queue can be shared by signed URLs.
     """

@@ -33,7 +33,7 @@ DIALECT = Dialect(
     filters_queues=False,
     applies_queue_settings=False,
     lists_delayed=False,
-    # Open to all, as recorded: admin mode is for those who reach this port.
+    # Open to those who reach this port, as recorded, unless they have to log in.
     guards_admin=False,
     flavors_of_pools=False,
     takes_signatures=False,
