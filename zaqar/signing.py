@@ -5,7 +5,6 @@ Pure: knows no clock, no configuration and no header. Who wants to know whether 
 signature may stand for a token asks `verify`, and nothing else.
 """
 
-import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
@@ -18,8 +17,8 @@ from zaqar.errors import InvalidRequest, SignatureRefused
 # NOTE: a backslash and the letter n, no line end (contract: signed URLs).
 SEPARATOR = r"\n"
 EXPIRES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
-# A path without escapes, empty steps and a slash at its end.
-PLAIN_PATH = re.compile(r"(?:/[\w.-]+)+", re.ASCII)
+# A path that can be read in one way only: no escapes, no empty steps, no dots as steps.
+PLAIN_PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[\w.-]+)+", re.ASCII)
 REFUSED = "The request has no signature that is valid for it."
 
 
@@ -72,7 +71,8 @@ def sign(terms: Terms, key: Key) -> str:
 
 
 def _digest(text: bytes, key: Key) -> str:
-    return hmac.new(key.secret.encode(), text, hashlib.sha256).hexdigest()
+    # PERF: by way of an object it takes 1 µs more.
+    return hmac.digest(key.secret.encode(), text, "sha256").hex()
 
 
 def verify(
@@ -113,17 +113,12 @@ def covers(paths: Iterable[str], path: str) -> bool:
     """Say whether a path is one of these or below one.
 
     SECURITY: compared as text, step by step; so what could be read as another path by
-    somebody else (dots, doubled slashes, escapes) is covered by nothing.
+    somebody else (dots, doubled slashes, escapes) is covered by nothing. What a plain
+    path begins with, step by step, is plain too, unless it is empty.
     """
-    return is_plain(path) and any(
-        is_plain(signed) and (path == signed or path.startswith(f"{signed}/"))
-        for signed in paths
+    return bool(PLAIN_PATH.fullmatch(path)) and any(
+        signed and (path == signed or path.startswith(f"{signed}/")) for signed in paths
     )
-
-
-def is_plain(path: str) -> bool:
-    """Say whether a path can be read in one way only."""
-    return bool(PLAIN_PATH.fullmatch(path)) and not {".", ".."} & set(path.split("/"))
 
 
 def instant(expires: str) -> float:
