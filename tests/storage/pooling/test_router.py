@@ -13,7 +13,7 @@ from tests.contract.queues import ON_A_QUEUE
 from tests.storage.pooling.conftest import Deployment, pool, routed
 from tests.storage.pooling.faulty import Faulty
 from zaqar.errors import InvalidRequest, QueueNotFound, StorageUnavailable
-from zaqar.model import Page, QueueKey
+from zaqar.model import Page, Queue, QueueKey
 from zaqar.storage.base import Store
 from zaqar.storage.pooling import listing, places, pools
 from zaqar.storage.pooling.router import Router
@@ -115,6 +115,36 @@ def test_virtual_pool_takes_what_no_pool_without_flavor_can(
 
     assert homes(deployment) == ["model:default"]
     assert set(deployment.stores["model:default"].queues) == {KEY}
+
+
+@pytest.mark.parametrize("becomes", ["removed", "filled"])
+def test_put_succeeds_where_what_it_found_is_changed_meanwhile(
+    deployment: Deployment, becomes: str
+) -> None:
+    deployment.register(pool("a"))
+    here, there = (deployment.open_store("model:a", {}) for _ in range(2))
+    create(there)
+    deployment.open_store = lambda uri, options: here  # type: ignore[method-assign]
+    find = here.get_queue
+
+    def found(key: QueueKey) -> Queue:
+        queue = find(key)
+        here.get_queue = find  # type: ignore[method-assign]
+        if becomes == "removed":
+            there.delete_queue(key)
+            return find(key)
+        there.put_queue(
+            key, {"a": 1}, delays=False, revision="r", expect=queue.revision, now=T0
+        )
+        return queue
+
+    here.get_queue = found  # type: ignore[method-assign]
+    router = deployment.router()
+
+    is_new = router.put_queue(KEY, {}, delays=False, revision="new", now=T0)
+
+    assert is_new == (becomes == "removed")
+    assert router.get_queue(KEY).metadata == ({} if is_new else {"a": 1})
 
 
 def test_queue_that_exists_is_not_moved_by_put(deployment: Deployment) -> None:

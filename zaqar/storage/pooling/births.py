@@ -53,7 +53,8 @@ class Births:
     ) -> bool:
         """Create the queue if it is absent, and say whether it is new."""
         for _ in range(ATTEMPTS):
-            with suppress(BindingChanged):
+            # What was found in the pool may be removed or filled by others meanwhile.
+            with suppress(BindingChanged, QueueChanged, QueueNotFound):
                 return self._create(key, metadata, revision, put, now)
         raise StorageUnavailable(f"Queue {key.name} is created and removed too often.")
 
@@ -67,7 +68,7 @@ class Births:
     ) -> bool:
         """Create the queue in its pool, or in one that is chosen for it.
 
-        Raises BindingChanged if it has to be tried again.
+        Raises BindingChanged, QueueChanged, QueueNotFound if it has to be tried again.
         """
         binding = self._places.read(key)
         if binding is not None:
