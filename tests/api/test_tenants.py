@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from falcon.routing import map_http_methods
 
-from tests.api.wire import PATCH_TYPE, Answer, Api
+from tests.api.signed import Guest, shared
+from tests.api.wire import PATCH_TYPE, Answer, Api, Headers
 from tests.pooled import Admin
 from tests.servers import Server
 from tests.stores import on_each_store
@@ -211,6 +212,58 @@ def test_what_the_stranger_tries_does_something_for_the_owner(
                 nothing.status,
                 nothing.body,
             ) or owner.holdings() != before, (route, request, answer)
+
+
+class SignedApi(Api):
+    """A client with a signed URL for all that can be shared of a queue."""
+
+    def __init__(self, owner: Api, queue: str) -> None:
+        super().__init__(owner.address, project=owner.project, client=owner.client)
+        wish = {
+            "paths": ["messages", "claims", "subscriptions"],
+            "methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+        }
+        self.guest = Guest.of(owner, shared(owner, queue, **wish))
+
+    def headers(self, changes: Headers) -> dict[str, str]:
+        return super().headers(self.guest.headers | dict(changes))
+
+
+def is_lent(route: Route) -> bool:
+    version, method, path = route
+    below = ("/queues/{queue_name}/messages", "/queues/{queue_name}/claims")
+    return version == "/v2" and method != "HEAD" and path.startswith(below)
+
+
+@on_each_store
+@pytest.mark.parametrize("version", ["/v1.1", "/v2"])
+def test_guest_of_another_queue_or_project_finds_nothing_and_changes_nothing(
+    server: Server, table: list[Route], version: str
+) -> None:
+    owner = Owner(Api(server.address))
+    owner.api.create("r")
+    before = owner.holdings()
+    neighbour = SignedApi(owner.api, "r")
+    made_up = {name: f"no-{name}" for name in owner.names} | {"queue_name": "q"}
+
+    for route in table:
+        for request in REQUESTS.get(route[1:], ()) if route[0] == version else ():
+            answer, nothing = (
+                send(SignedApi(owner.api.as_project(), "q"), route, request, names)
+                for names in (owner.names, made_up)
+            )
+            refused, elsewhere = (
+                send(neighbour, route, request, {**owner.names, "queue_name": queue})
+                for queue in ("q", "r")
+            )
+
+            assert outcome(answer) == outcome(nothing), (route, request)
+            assert refused.status == 404, (route, request, refused)
+            if not is_lent(route):
+                assert answer.status == elsewhere.status == 404, (route, request)
+            for each in (answer, refused, elsewhere):
+                assert not owner.is_shown_in(each), (route, request, each)
+            assert owner.holdings() == before, (route, request)
 
 
 @pytest.mark.parametrize("version", ["/v1.1", "/v2"])
