@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.wire import Api
+from tests.api.signed import Guest
+from tests.api.wire import NO_ROUTE, Api, assert_error
 from tests.servers import Server
 
 GUNICORN = (
@@ -80,3 +81,15 @@ def test_version_links_carry_the_mount_prefix_and_other_links_do_not(
         claim.json["messages"][0]["href"],
     ]
     assert [href for href in hrefs if not href.startswith("/v2/queues")] == []
+
+
+def test_signed_urls_are_good_below_the_prefix(start: Callable[..., Server]) -> None:
+    """The paths that are signed have no prefix, for it is the proxy's."""
+    api = Api(start(SCRIPT_NAME="/messaging").address)
+    answer = api.post("/messaging/v2/queues/q/share", {})
+    guest = Guest.of(api, answer)
+
+    assert answer.json["paths"] == ["/v2/queues/q/messages"]
+    assert guest.request("GET", "/messaging/v2/queues/q/messages").status == 200
+    refused = guest.request("GET", "/messaging/v2/queues/r/messages")
+    assert_error(refused, *NO_ROUTE)
