@@ -25,10 +25,10 @@ from tests.contract.arrange import (
 )
 from tests.contract.concurrency import together
 from zaqar.errors import ClaimNotFound, QueueNotFound, StorageUnavailable
-from zaqar.model import DeadLetter, NewMessage, QueueKey
+from zaqar.model import DeadLetter, NewMessage, QueueKey, QueueStats
 from zaqar.storage.mongodb import counting, letters, posting, reading, statistics
 from zaqar.storage.mongodb.counting import Counting
-from zaqar.storage.mongodb.documents import Document, name_of
+from zaqar.storage.mongodb.documents import WALL, Document, name_of, wall
 from zaqar.storage.mongodb.letters import Letters
 from zaqar.storage.mongodb.posting import Posting
 from zaqar.storage.mongodb.queues import Queues
@@ -82,7 +82,14 @@ def count_all(store: MongoStore) -> None:
 
 
 def stored(store: MongoStore) -> int:
-    return store._database.messages.count_documents({})
+    """Return how many messages there are, in whatever state; walls are none."""
+    return store._database.messages.count_documents({"state": {"$ne": WALL}})
+
+
+def walls(store: MongoStore) -> list[str]:
+    """Return the queues that have a wall."""
+    found = store._database.messages.find({"state": WALL})
+    return [each["queue"] for each in found]
 
 
 # Writers that die
@@ -895,3 +902,74 @@ def test_deep_queue_that_is_deleted_is_gone_at_once(
     assert counted(other) == (2, 0)
     store.sweep(now=T0)
     assert stored(other) == 2
+
+
+# Walls
+
+WITHOUT, WITH = "no wall", "a wall"
+FAR = 10.0**15
+
+
+def test_queue_has_a_wall_until_its_remains_are_removed(store: MongoStore) -> None:
+    create(store)
+    assert walls(store) == [NAME]
+
+    store.delete_queue(KEY)
+    store.sweep(now=T0)
+
+    assert walls(store) == []
+
+
+def test_queue_that_is_made_again_has_a_wall(store: MongoStore) -> None:
+    create(store)
+    store.delete_queue(KEY)
+    store.sweep(now=T0)
+
+    create(store)
+    store.sweep(now=T0)
+
+    assert walls(store) == [NAME]
+
+
+@pytest.mark.parametrize("there", [WITHOUT, WITH])
+def test_wall_is_no_message(store: MongoStore, there: str) -> None:
+    revision = create(store)
+    if there == WITHOUT:
+        store._database.messages.delete_many({"state": WALL})
+    expected = [wall(NAME)] if there == WITH else []
+    id = wall(NAME)["_id"]
+
+    for now in (T0, FAR):
+        assert listed(store, claimed=True, delayed=True, now=now) == []
+        assert counted(store, now=now) == (0, 0)
+        assert store.queue_stats(KEY, now=now) == QueueStats()
+        assert store.export_messages(KEY, 10, now=now) == []
+        assert store.pop_messages(KEY, 10, now=now) == []
+        assert store.get_messages(KEY, [id, ""], now=now) == []
+        assert claim(store, limit=10, now=now)[1] == []
+        store.delete_messages(KEY, [id, ""], now=now)
+        store.delete_message(KEY, id, now=now)
+        store.purge_queue(KEY, messages=True, subscriptions=True, now=now)
+        store.sweep(now=now)
+        assert store._counting.count(NAME) == 0
+    with pytest.raises(ClaimNotFound):
+        store.get_claim(KEY, "true", now=T0)
+    with pytest.raises(ClaimNotFound):
+        store.renew_claim(KEY, "true", ttl=60, grace=60, now=T0)
+    store.release_claim(KEY, "true", now=T0)
+
+    assert store.get_queue(KEY).revision == revision
+    assert list(store._database.messages.find()) == expected
+
+
+def test_messages_before_the_wall_are_counted_alone(store: MongoStore) -> None:
+    ids = post(store, 5)
+    claim_id, held = claim(store, limit=2)
+
+    store.delete_messages(KEY, ids_of(held)[:1], claims=[claim_id], now=T0)
+
+    assert counted(store) == (4, 1)
+    assert_stats_match_listing(store, now=T0)
+    assert ids_of(store.pop_messages(KEY, 10, now=T0)) == ids[2:]
+    assert counted(store) == (1, 1)
+    assert ids_of(store.get_claim(KEY, claim_id, now=T0).messages) == ids[1:2]

@@ -27,17 +27,21 @@ from pymongo import UpdateMany
 from zaqar.model import QueueKey
 from zaqar.storage.mongodb.documents import (
     CLAIMED,
+    ENDLESS,
     FORGOTTEN,
     GONE,
     LEAVING,
+    NO_NOTE,
     Document,
     Pipeline,
     key_of,
     name_of,
 )
-from zaqar.storage.mongodb.reading import BY_ID, ENDLESS, View, exactly
+from zaqar.storage.mongodb.reading import BY_ID, View, exactly
 
 NOTHING, ONE, HELD = range(3)
+# The condition that `uncounted` is a note.
+NOTES: Document = {"$gte": 0, "$lt": NO_NOTE}
 # So many notes at most are moved at once.
 CHUNK = 1000
 # So many milliseconds what was popped keeps its note at least.
@@ -196,7 +200,7 @@ def _countable(name: str, queue: Document) -> tuple[Document, Document, int, int
     horizon = posting[0]["first"] if posting else ENDLESS
     wanted = {
         "queue": name,
-        "uncounted": {"$gte": 0},
+        "uncounted": NOTES,
         "number": {"$lt": horizon},
         # What was never popped is less than any instant.
         "$expr": {"$lt": ["$popped_at", {"$subtract": ["$$NOW", POPPING]}]},

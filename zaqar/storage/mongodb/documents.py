@@ -37,10 +37,13 @@ A message (collection `messages`)::
     leaving    where a message in the state LEAVING is on its way to
     counted, uncounted, learned       see counting.py
 
+The wall of a queue, beside its messages, is none of them: see `wall`.
+
 What is absent has its default.
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import msgspec
@@ -51,6 +54,8 @@ Document = dict[str, Any]
 Pipeline = list[Document]
 
 STATES = FREE, DELAYED, CLAIMED, GONE, LEAVING = list(range(5))
+# The state, number and note of a wall; no message has any of them.
+WALL, ENDLESS, NO_NOTE = 5, 2**62, 13
 
 # What is left of a message that is gone, until it has been counted.
 FORGOTTEN = [
@@ -121,6 +126,31 @@ def new_message(name: str, message: NewMessage, client: str, now: float) -> Docu
             "due": min(visible, document["due"]),
         }
     return document
+
+
+def wall_id(name: str) -> str:
+    """Return the `_id` of the queue's wall; those of messages begin with a digit."""
+    return f"wall {name}"
+
+
+def wall(name: str) -> Document:
+    """Return what stands behind all that is looked for in the queue, in each index.
+
+    A server keeps what was removed from an index for some minutes, and a search that
+    finds nothing goes on over that, through the queues that follow, until it meets
+    something that is there. Where there is no wall, searches only take longer.
+    """
+    return {
+        "_id": wall_id(name),
+        "queue": name,
+        "state": WALL,
+        "number": ENDLESS,
+        "due": inf,
+        # NOTE: it is worth nothing even to a service that does not know walls.
+        "uncounted": NO_NOTE,
+        # Behind every text.
+        "claim": True,
+    }
 
 
 def message_of(document: Document, now: float) -> Message:

@@ -2,9 +2,11 @@
 """The queues themselves: create, replace, list, delete, and what deleting leaves."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
+from pymongo import WriteConcern
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from zaqar.errors import QueueChanged, QueueNotFound
 from zaqar.model import Metadata, Page, Queue, QueueKey
@@ -14,6 +16,8 @@ from zaqar.storage.mongodb.documents import (
     Document,
     name_of,
     queue_of,
+    wall,
+    wall_id,
     write_metadata,
 )
 from zaqar.storage.mongodb.posting import FORGIVEN, number_at
@@ -30,6 +34,7 @@ class Queues:
     def __init__(self, database: Any) -> None:
         self._queues = database.queues
         self._messages = database.messages
+        self._soon = database.messages.with_options(write_concern=WriteConcern(1))
 
     def find(self, key: QueueKey) -> Queue:
         """Raises QueueNotFound."""
@@ -79,7 +84,16 @@ class Queues:
             )
         except DuplicateKeyError:
             return self.find(key).revision == revision
+        self._build_wall(name_of(key))
         return True
+
+    def _build_wall(self, name: str) -> None:
+        its = wall(name)
+        # The queue is there; without a wall it is only slower.
+        with suppress(PyMongoError):
+            self._soon.update_one(
+                {"_id": its["_id"], "queue": name}, {"$setOnInsert": its}, upsert=True
+            )
 
     def replace(
         self,
@@ -175,9 +189,14 @@ class Queues:
 
         Also of those that have been created anew.
         """
-        for grave in self._queues.find({"ended": {"$exists": True}}, {"base": 1}):
+        for grave in self._queues.find(
+            {"ended": {"$exists": True}}, {"base": 1, "live": 1}
+        ):
             while not self._remove(grave["_id"], grave["base"]):
                 pass
+            if not grave["live"]:
+                name = grave["_id"]
+                self._soon.delete_one({"_id": wall_id(name), "queue": name})
             age = {"$subtract": ["$$NOW", "$ended"]}
             empty = {
                 "_id": grave["_id"],

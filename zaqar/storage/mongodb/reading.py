@@ -13,7 +13,13 @@ from typing import Any
 import msgspec
 
 from zaqar.errors import QueueNotFound
-from zaqar.storage.mongodb.documents import CLAIMED, Document, key_of
+from zaqar.storage.mongodb.documents import (
+    CLAIMED,
+    ENDLESS,
+    NO_NOTE,
+    Document,
+    key_of,
+)
 
 Stage = Document
 
@@ -22,7 +28,6 @@ DEAD = 5000
 # What leads to messages by their `_id`s. Left to itself the server may take the places
 # of the whole queue, if there are more than a hundred of them.
 BY_ID = "_id_"
-ENDLESS = 2**62
 # More than a page ever has: what does not fit into one answer is another trip.
 BATCH = 10_000
 
@@ -150,7 +155,7 @@ class Reading:
 
     def names_uncounted(self) -> list[str]:
         """Return the queues that have something to count."""
-        return self._names({"uncounted": {"$gte": 0}})
+        return self._names({"uncounted": {"$gte": 0, "$lt": NO_NOTE}})
 
     def _names(self, wanted: Document) -> list[str]:
         """Return the queues that have such messages, by an index that begins with both.
@@ -181,7 +186,7 @@ def of_messages(*stages: Document) -> Stage:
 def _next_due(name: str) -> Stage:
     """Return the part that tells when something is due in the queue."""
     return of_messages(
-        {"$match": {"queue": name, "due": {"$gte": 0}}},
+        {"$match": {"queue": name, "due": {"$gte": 0, "$lt": inf}}},
         {"$sort": {"due": 1}},
         {"$limit": 1},
         {"$project": {"_id": 0, "next_due": "$due"}},

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from zaqar.model import Landmark, QueueKey, QueueStats
-from zaqar.storage.mongodb.counting import Counting, sums
+from zaqar.storage.mongodb.counting import NOTES, Counting, sums
 from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document, name_of
 from zaqar.storage.mongodb.gathering import Gathering
 from zaqar.storage.mongodb.reading import Stage, View, of_messages
@@ -31,7 +31,7 @@ def living(name: str) -> Document:
 
 
 def noted_in(name: str) -> Document:
-    return {"queue": name, "uncounted": {"$gte": 0}}
+    return {"queue": name, "uncounted": NOTES}
 
 
 def parts(name: str) -> list[Stage]:
