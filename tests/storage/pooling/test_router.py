@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Facts of routing: where queues are born, stay, and are found by all processes."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -466,6 +468,59 @@ def test_page_of_queues_takes_one_trip_to_each_place(fragile: Fragile) -> None:
     assert [queue.metadata["n"] for queue in page.items] == list(range(6))
     assert registry.calls == ["list_queues"]
     assert [each.calls for each in fragile.faulty.values()] == [["get_queues"]] * 2
+
+
+@pytest.mark.usefixtures("in_turn")
+def test_pools_of_a_page_are_asked_at_once(deployment: Deployment) -> None:
+    deployment.register(pool("a"), pool("b"))
+    both = threading.Barrier(2)
+
+    def open_store(uri: str, options: Any) -> Store:
+        store = Deployment.open_store(deployment, uri, options)
+        read = store.get_queues
+
+        def get_queues(project: str, names: Sequence[str]) -> list[Queue]:
+            both.wait(10)
+            return read(project, names)
+
+        store.get_queues = get_queues  # type: ignore[method-assign]
+        return store
+
+    deployment.open_store = open_store  # type: ignore[method-assign]
+    router = deployment.router()
+    names = ["q0", "q1", "q2"]
+    for name in names:
+        create(router, QueueKey("p", name))
+
+    page = router.list_queues("p", limit=3)
+
+    assert [queue.name for queue in page.items] == names
+
+
+def test_pool_that_takes_long_to_open_keeps_no_other_waiting(
+    deployment: Deployment,
+) -> None:
+    deployment.register(pool("a"), pool("b"))
+    begun, done = threading.Event(), threading.Event()
+
+    def open_store(uri: str, options: Any) -> Store:
+        if uri == "model:a":
+            begun.set()
+            assert done.wait(10)
+        return Deployment.open_store(deployment, uri, options)
+
+    deployment.open_store = open_store  # type: ignore[method-assign]
+    known = deployment.pools()
+
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(known.store, "id-a")
+        assert begun.wait(10)
+        known.store("id-b").ping()
+        is_open = slow.done()
+        done.set()
+
+    assert not is_open
+    slow.result().ping()
 
 
 def test_binding_without_a_queue_is_not_listed(deployment: Deployment) -> None:

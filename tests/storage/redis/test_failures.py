@@ -138,6 +138,22 @@ def test_server_that_hangs_is_unavailable_in_time_and_goes_on(
     store.close()
 
 
+def test_queues_of_a_server_that_was_given_up_on_are_not_waited_for(
+    own_redis: RedisServer,
+) -> None:
+    store = RedisStore(f"redis://127.0.0.1:{own_redis.port}")
+    create(store)
+    own_redis.stop_for_a_while()
+
+    unavailable(lambda: store.get_queues(KEY.project, [KEY.name]))
+    second = unavailable(lambda: store.get_queues(KEY.project, [KEY.name]))
+    own_redis.go_on()
+
+    assert second < 1
+    assert soon(lambda: len(store.get_queues(KEY.project, [KEY.name]))) == 1
+    store.close()
+
+
 def test_crowd_before_a_server_that_hangs_is_refused_in_time_and_goes_on(
     own_redis: RedisServer,
 ) -> None:

@@ -67,7 +67,8 @@ class Pools:
         self._open = open_store
         self._virtual = virtual
         self._lock = threading.Lock()
-        self._opening = threading.Lock()
+        # By place: one that takes long keeps nobody from opening another.
+        self._opening: dict[tuple[str, str], threading.Lock] = {}
         self._directory = Directory()
         self._version: str | None = None
         # NOTE: of the start of a reading, so that nothing read is believed too long.
@@ -202,7 +203,7 @@ class Pools:
         store = self._stores.get(place)
         if store is not None:
             return store
-        with self._opening:
+        with self._opening.setdefault(place, threading.Lock()):
             if place not in self._stores:
                 try:
                     self._stores[place] = self._open(pool.uri, pool.options)

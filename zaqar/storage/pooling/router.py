@@ -294,4 +294,5 @@ class Router:
         return collected
 
     def close(self) -> None:
+        self._listing.close()
         self._pools.close()

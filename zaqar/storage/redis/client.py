@@ -129,8 +129,9 @@ class Client:
                     answers[place] = answer
             return answers
 
-        # What one of many places refuses says nothing of the others.
-        return self._attempted(None, attempt)
+        # What one node of a cluster refuses says nothing of the others.
+        is_one = bool(commands) and not self._is_cluster
+        return self._attempted(commands[0][0] if is_one else None, attempt)
 
     def clock(self, key: str, *, attempts: int = -1) -> float:
         """Return the time of the server that has the key."""
