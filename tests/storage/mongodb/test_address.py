@@ -50,6 +50,7 @@ def test_a_uri_gives_a_majority_in_their_journals(uri: str) -> None:
         ("mongodb://h/?some=thing", "some"),
         ("mongodb://h/?w", "key=value"),
         ("mongodb://h/?tls=perhaps", "tls"),
+        ("mongodb://h/?tls=true&tlsCAFile=/nosuch", "cannot be read.*/nosuch"),
         ("mongodb://h/?w=0", "w is 0"),
         ("mongodb://h/?w=1", r"w is 1; leave it out, or set \[DEFAULT\] unreliable"),
         ("mongodb://h/?w=2", "w is 2"),

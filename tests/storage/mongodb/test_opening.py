@@ -153,6 +153,12 @@ def test_a_login_that_does_not_suffice_is_refused(
     refuse(guarded.uri_of(login), told, database="zaqar")
 
 
+def test_a_way_of_logging_in_that_the_server_does_not_know_is_refused(
+    guarded: MongoServer,
+) -> None:
+    refuse(guarded.uri_of(LOGIN, authMechanism="PLAIN"), "PLAIN", database="zaqar")
+
+
 def test_a_login_is_good_for_its_own_database_only(guarded: MongoServer) -> None:
     refuse(guarded.uri_of(LOGIN), "database another", database="another")
 

@@ -121,6 +121,8 @@ def _options(uri: str) -> dict[str, Any]:
         parsed: Mapping[str, Any] = parse_uri(body)
     except (Misconfigured, InvalidURI, ValueError):
         raise _wrong(_reason(body)) from None
+    except OSError as error:
+        raise _wrong(f"a file that it names cannot be read: {error}") from None
     # NOTE: some versions of the driver take the path for the host.
     if body.removeprefix("mongodb://").startswith("/"):
         raise _wrong("it names no host")

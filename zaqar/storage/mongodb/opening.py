@@ -163,6 +163,10 @@ def check(database: MongoDatabase, *, unreliable: bool) -> None:
     except Misconfigured as error:
         # The driver itself finds the server too old.
         raise _refused(str(error)) from None
+    except OperationFailure as error:
+        # Such as a way of logging in that it does not know.
+        told = (error.details or {}).get("errmsg", "it gives no reason")
+        raise _refused(f"it refuses: {told}") from None
 
 
 def _check_server(hello: Document, unreliable: bool) -> None:

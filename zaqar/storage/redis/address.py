@@ -67,8 +67,8 @@ def parse(uri: str) -> Address:
     parts = _split(uri)
     if parts.scheme in ("redis", "rediss") and "@" in parts.path:
         raise _wrong(
-            "an @ is in its path: write scheme://user:password@host, and in a user or "
-            "password / as %2F, ? as %3F, # as %23"
+            "an @ is in its path: two slashes follow the scheme, and in a user or "
+            "password / is written as %2F, ? as %3F, # as %23"
         )
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
