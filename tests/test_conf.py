@@ -259,6 +259,8 @@ def test_pool_has_options_of_its_own(load: Load) -> None:
         ("redis://h", {"uri": "redis://i"}, "options: uri is none of"),
         ("redis://h", {"reconnect_sleep": "soon"}, "options: reconnect_sleep"),
         ("redis://h", {"reconnect_sleep": []}, "options: reconnect_sleep"),
+        ("redis://h", {"reconnect_sleep": "nan"}, "reconnect_sleep = nan"),
+        ("mongodb://h", {"reconnect_sleep": "inf"}, "reconnect_sleep = inf"),
         ("mongodb://h", {"ordering": "none"}, "options: ordering"),
         ("mongodb.fifo://h", {"ordering": "relaxed"}, "always strict"),
     ],

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the options once, into frozen Settings, and refuses what cannot work."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -283,6 +284,9 @@ def _made(
     config: Any, driver: str, values: dict[str, Any], group: str
 ) -> StoreSettings:
     """Return the settings of a store; `group` begins the text of errors."""
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigurationError(f"{group}{name} = {value}: no number of seconds.")
     kind: type[StoreSettings] = MongoSettings
     if driver in ("mongodb", FIFO):
         values = {"ordering": "strict", **values, "unreliable": config.unreliable}
