@@ -904,6 +904,28 @@ def test_deep_queue_that_is_deleted_is_gone_at_once(
     assert stored(other) == 2
 
 
+# Posts that begin while others read
+
+
+@pytest.mark.parametrize(
+    ("posting", "relaxed", "visible"),
+    [
+        ([], False, [9, 10]),
+        ([], True, [9, 10, 12]),
+        ([{"first": 10, "count": 1}], False, [9]),
+    ],
+)
+def test_what_is_reserved_after_the_queue_was_read_is_not_seen(
+    posting: list[Document], relaxed: bool, visible: list[int]
+) -> None:
+    """Of two posts the later one may have inserted first."""
+    queue = {"base": 0, "last": 10, "posting": posting, "buried": []}
+
+    view = View(queue, [{"number": each} for each in (9, 10, 12)], relaxed=relaxed)
+
+    assert [each["number"] for each in view.visible] == visible
+
+
 # Walls
 
 WITHOUT, WITH = "no wall", "a wall"

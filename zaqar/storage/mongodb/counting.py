@@ -119,7 +119,9 @@ class Counting:
             return 0
         if "count" in queue:
             self.finish(name, queue["count"])
-        view = View(queue, list(self._messages.find(*_countable(name, queue))))
+        notes = list(self._messages.find(*_countable(name, queue)))
+        # What is visible is told by the search already.
+        view = View(queue, notes, relaxed=True)
         if view.old:
             self._messages.delete_many(exactly(name, view.old), hint=BY_ID)
         found = view.visible

@@ -8,9 +8,7 @@ that was taken meanwhile. So a process remembers where it has found the first on
 Messages that come free again at their old places are announced by a number in the
 queue's document (`freed`), which is read with each view. Announcements wait for no
 majority, and one that was lost is made up for: floors are forgotten after some seconds.
-
-PERF: without it a claim of 10 from a queue that has just lost 24,000 messages costs
-the server twice as much, and more with each further one.
+Without that a claim costs the more, the more was taken in those minutes.
 """
 
 import time

@@ -2,7 +2,8 @@
 """Reads a queue's document together with some of its messages, in one trip.
 
 The queue's document is read first. It tells which numbers a reader may see: those
-behind `base` and before the first one that a post has reserved and not yet released.
+behind `base` and before the first one that a post has reserved and not yet released,
+or reserves while the messages are read.
 So a post becomes visible whole, and a reader who goes by numbers misses nothing.
 """
 
@@ -55,6 +56,8 @@ class View(msgspec.Struct):
     found: list[Document]
     next_due: float = inf
     is_held: bool = False
+    # Whether posts reserve nothing.
+    relaxed: bool = False
 
     @property
     def base(self) -> int:
@@ -74,8 +77,14 @@ class View(msgspec.Struct):
     @property
     def horizon(self) -> int:
         """The first number that cannot be seen yet."""
-        posting = self.queue["posting"]
-        return posting[0]["first"] if posting else ENDLESS
+        posting: list[Document] = self.queue["posting"]
+        if posting:
+            return int(posting[0]["first"])
+        if self.relaxed:
+            return ENDLESS
+        # NOTE: the messages are read a moment later; of several posts that began in
+        # between the last one may be there, and the first one not yet.
+        return int(self.queue["last"]) + 1
 
     @property
     def is_dead(self) -> bool:
@@ -111,7 +120,10 @@ class View(msgspec.Struct):
 
 
 class Reading:
-    def __init__(self, database: Any) -> None:
+    """`relaxed`: posts reserve nothing."""
+
+    def __init__(self, database: Any, *, relaxed: bool) -> None:
+        self._relaxed = relaxed
         self._messages = database.messages
         self._queues = database.queues
 
@@ -142,7 +154,8 @@ class Reading:
         queue, *rest = found
         next_due = rest.pop(0)["next_due"] if rest and "next_due" in rest[0] else inf
         is_held = bool(rest) and "is_held" in rest[-1]
-        return View(queue, rest[: len(rest) - is_held], next_due, is_held)
+        rest = rest[: len(rest) - is_held]
+        return View(queue, rest, next_due, is_held, self._relaxed)
 
     def check(self, name: str) -> None:
         """Raises QueueNotFound if there is no such queue."""

@@ -78,7 +78,7 @@ class MongoStore:
         self._database = opening.connect(uri, **options)
         self._patience = Patience()
         self._is_relaxed = ordering == "relaxed"
-        self._reading = Reading(self._database)
+        self._reading = Reading(self._database, relaxed=self._is_relaxed)
         self._counting = Counting(self._database)
         self._queues = Queues(self._database)
         self._posting = Posting(
