@@ -35,6 +35,7 @@ setup(
     install_requires=requirements("requirements.txt"),
     extras_require={
         "fast": ["granian>=2.5"],
+        "keystone": ["keystonemiddleware>=10.9", "python-memcached>=1.59"],
         "mongodb": ["pymongo>=4.6"],
         "redis": ["redis[hiredis]>=5.0", "hiredis>=2.2.1"],
     },

@@ -275,7 +275,11 @@ def test_pool_that_cannot_be_is_refused(
 @pytest.mark.parametrize(
     ("group", "line", "told"),
     [
-        ("DEFAULT", "auth_strategy = keystone", r"\[DEFAULT\] auth_strategy"),
+        (
+            "DEFAULT",
+            "auth_strategy = keystoen",
+            r"auth_strategy.*found 'keystoen'",
+        ),
         ("DEFAULT", "enable_deprecated_api_versions = 1", "1.1"),
         ("cors", "allowed_origin = https://a.example", r"\[cors\] allowed_origin"),
         ("drivers", "transport = websocket", r"\[drivers\] transport = websocket"),

@@ -12,7 +12,8 @@ import pytest
 from zaqar import conf
 from zaqar.errors import ConfigurationError, NotAuthorized
 from zaqar.model import Context
-from zaqar.policy import OPEN, RULES, Policy, list_rules
+from zaqar.policy import BY_ROLES, OPEN, READER, RULES, Policy, list_rules
+from zaqar.policy import MEMBER as WRITER
 
 MEMBER = Context("p1", "c" * 32, ("member",))
 ADMIN = Context("p1", "c" * 32, ("member", "admin"))
@@ -25,14 +26,17 @@ MakePolicy = Callable[..., Policy]
 def make_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePolicy:
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    def make(**rules: str) -> Policy:
+    def make(defaults: str = "auto", **rules: str) -> Policy:
         policy = tmp_path / "policy.yaml"
         # JSON is YAML.
         policy.write_text(
             json.dumps({name.replace("__", ":"): rule for name, rule in rules.items()})
         )
         config = tmp_path / "zaqar.conf"
-        config.write_text(f"[oslo_policy]\npolicy_file = {policy}\n")
+        config.write_text(
+            f"[DEFAULT]\npolicy_defaults = {defaults}\n"
+            f"[oslo_policy]\npolicy_file = {policy}\n"
+        )
         return Policy(conf.load(["--config-file", str(config)]).config)
 
     return make
@@ -102,3 +106,34 @@ def test_rules_stay_as_they_were_at_the_start(
         for rule in ("queues:create", "health:get"):
             with pytest.raises(NotAuthorized, match=rule):
                 policy.check(rule, MEMBER)
+
+
+def test_roles_decide_with_keystone(make_policy: MakePolicy) -> None:
+    policy = make_policy(defaults="roles")
+
+    reader, member, admin = (
+        Context("p1", "c" * 32, (role,)) for role in ("reader", "member", "admin")
+    )
+    for rule in BY_ROLES:
+        policy.check(rule, admin)
+        for context, allowed in (
+            (NOBODY, (OPEN,)),
+            (reader, (OPEN, READER)),
+            (member, (OPEN, READER, WRITER)),
+        ):
+            if BY_ROLES[rule] in allowed:
+                policy.check(rule, context)
+            else:
+                with pytest.raises(NotAuthorized, match=rule):
+                    policy.check(rule, context)
+
+
+def test_owner_is_asked_about_what_lies_in_projects(make_policy: MakePolicy) -> None:
+    policy = make_policy(
+        queues__get="rule:admin_or_owner", pools__get="rule:admin_or_owner"
+    )
+
+    policy.check("queues:get", MEMBER)
+    policy.check("pools:get", ADMIN)
+    with pytest.raises(NotAuthorized, match="pools:get"):
+        policy.check("pools:get", MEMBER)

@@ -13,6 +13,8 @@ from zaqar import conf, directory, service, stores
 from zaqar.conf import Settings, SqliteSettings
 from zaqar.errors import ConfigurationError, StorageUnavailable
 from zaqar.policy import Policy
+from zaqar.server.report import is_loopback
+from zaqar.transport import auth
 
 
 def server(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +46,9 @@ def _run(
 def _serve(settings: Settings) -> None:
     from zaqar.server.report import start_report
 
+    check_openness(settings)
+    if settings.auth_strategy:
+        auth.keystone(settings.config)
     pools = check_store(settings)
     check_address(settings)
     Policy(settings.config)
@@ -92,6 +97,18 @@ def check_store(settings: Settings) -> int | None:
             raise
         print(f"zaqar-server: {error} The store is waited for.", file=sys.stderr)
     return None
+
+
+def check_openness(settings: Settings) -> None:
+    """Raise ConfigurationError where anybody could be every tenant, unless told to."""
+    if settings.auth_strategy or settings.insecure or is_loopback(settings.bind):
+        return
+    raise ConfigurationError(
+        f"{settings.bind} is reachable from other machines, and nobody is asked who "
+        "they are. Set [DEFAULT] auth_strategy = keystone, or [drivers:transport:wsgi] "
+        "bind = 127.0.0.1; if something in front asks, or a container keeps others "
+        "away, start with --insecure."
+    )
 
 
 def check_address(settings: Settings) -> None:

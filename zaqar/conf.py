@@ -50,6 +50,8 @@ class MongoSettings(msgspec.Struct, frozen=True):
 
 StoreSettings = SqliteSettings | RedisSettings | MongoSettings
 
+# How long an answer of Keystone is waited for; its library would wait for ever.
+KEYSTONE_SECONDS = 5
 # Another name of the store, which says that the order is strict.
 FIFO = "mongodb.fifo"
 OFFERED = ("sqlite", "redis", "mongodb", FIFO)
@@ -94,6 +96,9 @@ class Settings(msgspec.Struct, frozen=True):
     limits: Limits
     config: Any
     signing_keys: tuple[Key, ...] = ()
+    # Empty: clients are believed.
+    auth_strategy: str = ""
+    insecure: bool = False
 
 
 def list_opts() -> list[tuple[str, list[Any]]]:
@@ -120,7 +125,7 @@ def load(
         [
             option
             for option in DEFAULT_OPTIONS
-            if option.name in ("admin_mode", "daemon")
+            if option.name in ("admin_mode", "daemon", "insecure")
         ]
     )
     log.register_options(config)
@@ -142,6 +147,25 @@ def load(
         raise ConfigurationError(str(error)) from None
 
 
+def _register_keystone(config: Any) -> None:
+    """Make the options of keystonemiddleware known, with a default that ends waiting.
+
+    Raises ConfigurationError.
+    """
+    try:
+        from keystonemiddleware import auth_token
+    except ImportError as error:
+        raise ConfigurationError(
+            f"[DEFAULT] auth_strategy = keystone: {error}. It comes with the extra "
+            "'keystone': pip install 'zaqar[keystone]'."
+        ) from None
+    for group, options in auth_token.list_opts():
+        config.register_opts(options, group=group)
+    config.set_default(
+        "http_connect_timeout", KEYSTONE_SECONDS, group="keystone_authtoken"
+    )
+
+
 def _check_values(config: Any) -> None:
     """Read each option, those of stores that are not used too."""
     for group, options in OPTIONS.items():
@@ -157,6 +181,8 @@ def _check_values(config: Any) -> None:
 
 def _settings(config: Any) -> Settings:
     _refuse_what_is_not_built(config)
+    if config.auth_strategy:
+        _register_keystone(config)
     server, transport = config.server, config.transport
     wsgi = config["drivers:transport:wsgi"]
     limits = Limits(**{name: transport[name] for name in Limits.__struct_fields__})
@@ -188,6 +214,8 @@ def _settings(config: Any) -> Settings:
         limits=limits,
         config=config,
         signing_keys=_signing_keys(config.signed_url),
+        auth_strategy=config.auth_strategy,
+        insecure=config.insecure,
     )
 
 
@@ -311,7 +339,6 @@ def _check_mongo(driver: str, values: Mapping[str, Any], group: str) -> None:
 
 def _refuse_what_is_not_built(config: Any) -> None:
     built = (
-        ("[DEFAULT] auth_strategy", config.auth_strategy, ""),
         ("[cors] allowed_origin", config.cors.allowed_origin, []),
         (
             "[notification] require_confirmation",

@@ -21,8 +21,8 @@ DEFAULT_OPTIONS = [
         "pooling",
         default=False,
         deprecated_name="sharding",
-        help="Let queues live in pools: stores that are registered with zaqar-manage or "
-        "over the API. message_store is not used then, unless as the default pool.",
+        help="Let queues live in pools: stores that are registered with zaqar-manage "
+        "or over the API. message_store is not used then, unless as the default pool.",
     ),
     cfg.BoolOpt(
         "unreliable",
@@ -38,7 +38,24 @@ DEFAULT_OPTIONS = [
     cfg.StrOpt(
         "auth_strategy",
         default="",
-        help="Empty: clients are believed. keystone: not offered by this release.",
+        choices=["", "keystone"],
+        help="keystone: requests need a token of OpenStack Keystone, which the group "
+        "keystone_authtoken describes; comes with the extra 'keystone'. Empty: clients "
+        "are believed.",
+    ),
+    cfg.BoolOpt(
+        "insecure",
+        default=False,
+        help="Serve other machines without Keystone: zaqar-server refuses to listen "
+        "beyond this machine otherwise.",
+    ),
+    cfg.StrOpt(
+        "policy_defaults",
+        default="auto",
+        choices=["auto", "roles", "open"],
+        help="The rules that the policy file does not override. roles: readers read, "
+        "members write, admins administer. open: whoever is let in may use the queues "
+        "of the project, and admins administer. auto: roles with Keystone, else open.",
     ),
     cfg.ListOpt(
         "enable_deprecated_api_versions",
@@ -325,8 +342,8 @@ CATALOG_OPTIONS = [
     cfg.BoolOpt(
         "enable_virtual_pool",
         default=False,
-        help="With pooling: while no pool without a flavor is registered, the store that "
-        "message_store names takes queues without a flavor, as the default pool.",
+        help="With pooling: while no pool without a flavor is registered, the store "
+        "that message_store names takes queues without a flavor, as the default pool.",
     )
 ]
 

@@ -335,7 +335,7 @@ def test_admin_rules_are_closed_and_others_open_by_default(api: Api) -> None:
     [
         ({"drivers": {"message_store": "mongodb"}}, "mongodb"),
         ({"drivers": {"message_store": "bogus"}}, "bogus"),
-        ({"DEFAULT": {"auth_strategy": "keystone"}}, "keystone"),
+        ({"DEFAULT": {"auth_strategy": "keystone"}}, "auth_type is missing"),
         ({"DEFAULT": {"auth_strategy": "keystoen"}}, "auth_strategy"),
         ({"drivers": {"transport": "websocket"}}, "websocket"),
         ({"transport": {"max_message_ttl": "soon"}}, "max_message_ttl"),

@@ -2,6 +2,7 @@
 """What the server says when it starts: where it is, what it keeps, what is unsafe."""
 
 import ipaddress
+from typing import Any
 
 from zaqar import __version__
 from zaqar.conf import RedisSettings, Settings, SqliteSettings, StoreSettings
@@ -22,7 +23,7 @@ def start_report(settings: Settings, pools: int | None = None) -> str:
         f"zaqar-server {__version__}",
         f"  address         {address}",
         *_keeping(settings, pools),
-        "  authentication  none: project and client id are taken from the headers",
+        f"  authentication  {_authentication(settings)}",
         f"  engine          {settings.engine}, {settings.workers} workers of "
         f"{settings.threads} threads",
         f"  signed URLs     {_signing(settings)}",
@@ -35,6 +36,17 @@ def start_report(settings: Settings, pools: int | None = None) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _authentication(settings: Settings) -> str:
+    if not settings.auth_strategy:
+        return "none: project and client id are taken from the headers"
+    group = settings.config.keystone_authtoken
+    where = "memcached" if group.memcached_servers else "each worker"
+    return (
+        f"keystone at {group.www_authenticate_uri or group.auth_url}; tokens are "
+        f"remembered for {group.token_cache_time} s in {where}"
+    )
 
 
 def _keeping(settings: Settings, pools: int | None) -> list[str]:
@@ -79,15 +91,9 @@ def warnings(settings: Settings, pools: int | None = None) -> list[str]:
 
 def unsafe(settings: Settings, pools: int | None = None) -> list[tuple[str, str]]:
     """As `warnings`, each with what mends it."""
-    found = [_openness(settings)]
-    if settings.engine == "granian":
-        found.append(
-            (
-                "granian takes X_Project_ID for X-Project-ID: a proxy that says who "
-                "asks must drop header names with an underscore",
-                "Let the proxy drop them, as nginx does by default.",
-            )
-        )
+    found = _keystone_warnings(settings.config) if settings.auth_strategy else []
+    if not settings.auth_strategy:
+        found += _open_warnings(settings)
     if settings.registry is not None:
         found += _pooling_warnings(settings, settings.registry, pools)
     if settings.registry is None or settings.virtual_pool:
@@ -101,6 +107,20 @@ def unsafe(settings: Settings, pools: int | None = None) -> list[tuple[str, str]
         for key in settings.signing_keys
         if len(key.secret) < STRONG_KEY
     ]
+    return found
+
+
+def _open_warnings(settings: Settings) -> list[tuple[str, str]]:
+    """List what follows from believing clients."""
+    found = [_openness(settings)]
+    if settings.engine == "granian":
+        found.append(
+            (
+                "granian takes X_Project_ID for X-Project-ID: a proxy that says who "
+                "asks must drop header names with an underscore",
+                "Let the proxy drop them, as nginx does by default.",
+            )
+        )
     if settings.admin_mode:
         found.append(
             (
@@ -111,8 +131,42 @@ def unsafe(settings: Settings, pools: int | None = None) -> list[tuple[str, str]
     return found
 
 
+def _keystone_warnings(config: Any) -> list[tuple[str, str]]:
+    group, found = config.keystone_authtoken, []
+    if group.insecure:
+        found.append(
+            (
+                "[keystone_authtoken] insecure: anybody may pose as Keystone",
+                "insecure = false, and cafile = the authority of its certificate.",
+            )
+        )
+    if not group.service_token_roles_required:
+        found.append(
+            (
+                "[keystone_authtoken] service_token_roles_required = false: any token "
+                "passes for that of a service",
+                "service_token_roles_required = true.",
+            )
+        )
+    if group.memcached_servers and group.memcache_security_strategy.lower() == "none":
+        found.append(
+            (
+                "who can write to memcached can be every tenant",
+                "memcache_security_strategy = ENCRYPT, and a memcache_secret_key.",
+            )
+        )
+    if config.policy_defaults == "open":
+        found.append(
+            (
+                "policy_defaults = open: readers may write",
+                "policy_defaults = roles.",
+            )
+        )
+    return found
+
+
 def _openness(settings: Settings) -> tuple[str, str]:
-    if _is_loopback(settings.bind):
+    if is_loopback(settings.bind):
         return (
             "no authentication: every user of this machine can be every tenant",
             "Let nobody else log in to this machine.",
@@ -195,7 +249,7 @@ def _promise(store: StoreSettings) -> str:
     return "majority and journal: an answered message survives the loss of a minority"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -9,6 +9,7 @@ from oslo_log import log
 
 from zaqar.errors import NotAcceptable, StorageUnavailable, UnknownRoute, ZaqarError
 from zaqar.service import Service
+from zaqar.transport.auth import Application, Authentication, keystone
 from zaqar.transport.statuses import INTERNAL_ERROR, STATUSES
 from zaqar.transport.wsgi import discovery, v1_1, v2
 from zaqar.transport.wsgi.dialect import Route
@@ -18,9 +19,19 @@ from zaqar.transport.wsgi.request_log import RequestLog
 LOG = log.getLogger(__name__)
 
 
-def build_app(service: Service) -> falcon.App[falcon.Request, falcon.Response]:
-    """Return the WSGI application of a service."""
+def build_app(service: Service) -> Application:
+    """Return the WSGI application of a service, behind Keystone if that is chosen."""
     table = routes(service)
+    app = _falcon_app(service, table)
+    if not service.settings.auth_strategy:
+        return app
+    anonymous = [route.path for route in table if route.anonymous]
+    return Authentication(app, keystone(service.settings.config), anonymous)
+
+
+def _falcon_app(
+    service: Service, table: list[Route]
+) -> falcon.App[falcon.Request, falcon.Response]:
     middleware: list[Any] = [Gate(service, {route.resource: route for route in table})]
     if service.settings.request_log:
         middleware.insert(0, RequestLog())

@@ -20,6 +20,7 @@ from zaqar.errors import (
     MissingClientId,
     MissingProject,
     NotAcceptable,
+    NotAuthorized,
     SignatureRefused,
     UnknownRoute,
     WrongClientId,
@@ -27,6 +28,7 @@ from zaqar.errors import (
 from zaqar.limits import Limits, check_client_length, check_project, check_queue_name
 from zaqar.model import Context
 from zaqar.service import Service
+from zaqar.transport.auth import VERIFIED
 from zaqar.transport.wsgi import sharing
 from zaqar.transport.wsgi.dialect import Route
 
@@ -67,6 +69,8 @@ class Gate:
                 # SECURITY: a signature is all that its user has; roles that a header
                 # claims are none of it.
                 roles, granted = (), True
+            else:
+                self._check_token(env)
             check_headers(req, env)
             client = client_of(env, self._service.limits)
             project = project_of(env)
@@ -77,6 +81,14 @@ class Gate:
         if rule is not None:
             self._service.policy.check(rule, context)
         req.context.who = context
+
+    def _check_token(self, env: Mapping[str, Any]) -> None:
+        """Raise NotAuthorized for what Keystone should have stopped already.
+
+        SECURITY: a path that reached its route some other way serves nobody.
+        """
+        if self._service.settings.auth_strategy and VERIFIED not in env:
+            raise NotAuthorized("authentication")
 
     def _signer(self, route: Route, env: Mapping[str, Any]) -> str:
         """Return the name of the key that signed. Raises SignatureRefused."""
@@ -123,7 +135,7 @@ def canonical_uuid(text: str) -> str:
 
 
 def roles_of(env: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the roles of the caller; without authentication they are believed."""
+    """Return the roles of the caller; without Keystone they are believed."""
     roles = env.get("HTTP_X_ROLES")
     return tuple(role.strip() for role in roles.split(",")) if roles else ()
 
