@@ -7,7 +7,9 @@ import msgspec
 import pytest
 
 from zaqar import __version__
+from zaqar.cli import check_openness
 from zaqar.conf import MongoSettings, RedisSettings, Settings, SqliteSettings
+from zaqar.errors import ConfigurationError
 from zaqar.limits import Limits
 from zaqar.server.report import base_url, curl, start_report, warnings
 from zaqar.signing import Key
@@ -229,3 +231,13 @@ def test_what_the_registry_may_lose_is_warned_of() -> None:
 
     assert "warning         registry: what a power cut or a killed Redis" in report
     assert "cret" not in report
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1"])
+def test_open_server_beyond_this_machine_has_to_be_asked_for(bind: str) -> None:
+    with pytest.raises(ConfigurationError, match="--insecure"):
+        check_openness(with_(bind=bind))
+
+    check_openness(with_(bind=bind, insecure=True))
+    check_openness(with_(bind=bind, auth_strategy="keystone"))
+    check_openness(with_(bind="127.0.0.1"))
