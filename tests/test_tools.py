@@ -233,6 +233,7 @@ def test_what_must_not_be_skipped_is_here() -> None:
         "granian": "granian",
         "redis": "redis",
         "mongodb": "pymongo",
+        "keystone": "keystone",
     }
     required = [
         name for name in os.environ.get("ZAQAR_TEST_REQUIRE", "").split(",") if name

@@ -78,6 +78,7 @@ posts = objects({"messages": often(st.lists(messages, min_size=1, max_size=3))},
 claims = objects(
     {}, {"ttl": ttls, "grace": ttls, "limit": often(st.integers(1, 20) | st.none())}
 )
+wrong_claims = objects({}, {"ttl": values, "grace": values, "limit": values})
 purges = objects(
     {
         "resource_types": often(
