@@ -15,7 +15,7 @@ import pytest
 
 from tests.contract.concurrency import together
 from tests.contract.isolation import HOSTILE, ODD, PAIRS, STORABLE
-from zaqar.errors import BindingChanged, DirectoryChanged
+from zaqar.errors import BindingChanged, DirectoryChanged, StorageUnavailable
 from zaqar.model import Binding, QueueKey
 from zaqar.storage.base import Registry
 
@@ -39,6 +39,26 @@ def bind(registry: Registry, key: QueueKey = KEY, pool: str = "pool") -> Binding
 
 def names(found: list[tuple[str, Binding]]) -> list[str]:
     return [name for name, _ in found]
+
+
+def assert_nobody_answers(registry: Registry, bound: Binding) -> None:
+    """Check that each method tells that there is no server; KEY was bound."""
+    steps: list[Callable[[], object]] = [
+        registry.read_directory,
+        lambda: registry.write_directory(b"two", "v2", expect="v1"),
+        lambda: registry.find_queue(KEY),
+        lambda: registry.bind_queue(KEY, binding(), expect=bound),
+        lambda: registry.unbind_queue(KEY, bound),
+        lambda: registry.list_queues("project", limit=9),
+        lambda: registry.count_queues("project"),
+        lambda: registry.count_bound("pool"),
+        lambda: registry.unbind_pool("pool", 9),
+        registry.ping,
+        registry.clock,
+    ]
+    for step in steps:
+        with pytest.raises(StorageUnavailable):
+            step()
 
 
 def walk(

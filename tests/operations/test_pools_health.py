@@ -39,7 +39,7 @@ class DownRegistry(ModelRegistry):
 def opened(deployment: Deployment, *, registry: bool = True) -> Pools:
     def open_store(uri: str, options: Mapping[str, Any]) -> Store:
         store = deployment.open_store(uri, options)
-        return Down(store._data) if uri == DOWN else store  # type: ignore[attr-defined]
+        return Down(deployment.stores[uri]) if uri == DOWN else store
 
     kind = ModelRegistry if registry else DownRegistry
     return Pools(kind(deployment.registry), open_store)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -29,3 +29,18 @@ def opener(mongo_uri: str) -> Callable[[], MongoStore]:
 @pytest.fixture
 def open_empty(mongo_uri: str) -> Callable[[], MongoStore]:
     return lambda: MongoStore(mongo_uri, database=emptied(mongo_uri))
+
+
+@pytest.fixture
+def store(opener: Callable[[], MongoStore]) -> Iterator[MongoStore]:
+    store = opener()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def other(opener: Callable[[], MongoStore], store: MongoStore) -> Iterator[MongoStore]:
+    """The handle of another process."""
+    other = opener()
+    yield other
+    other.close()

@@ -4,7 +4,7 @@
 Who dies raises `Died` where it stops: nothing in the store handles that.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,21 +47,6 @@ class Died(BaseException):
 
 def die(*_: object, **__: object) -> None:
     raise Died
-
-
-@pytest.fixture
-def store(opener: Callable[[], MongoStore]) -> Iterator[MongoStore]:
-    store = opener()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def other(opener: Callable[[], MongoStore], store: MongoStore) -> Iterator[MongoStore]:
-    """The handle of somebody else."""
-    other = MongoStore(*opener.args, **opener.keywords)  # type: ignore[attr-defined]
-    yield other
-    other.close()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -31,21 +31,6 @@ from zaqar.storage.mongodb.store import MongoStore
 from zaqar.storage.mongodb.turns import Turns
 
 NAME = name_of(KEY)
-
-
-@pytest.fixture
-def store(opener: Callable[[], MongoStore]) -> Iterator[MongoStore]:
-    store = opener()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def other(opener: Callable[[], MongoStore], store: MongoStore) -> Iterator[MongoStore]:
-    """The handle of another process."""
-    other = MongoStore(*opener.args, **opener.keywords)  # type: ignore[attr-defined]
-    yield other
-    other.close()
 
 
 # Gathering

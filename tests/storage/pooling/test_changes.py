@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.storage.pooling.conftest import Deployment, pool
 from zaqar.directory import Directory
 from zaqar.model import Binding, Flavor, QueueKey
@@ -34,7 +36,9 @@ def test_nobody_is_kept_out_by_others_who_keep_writing(
         assert len(pools.fresh().flavors) == WRITERS * CHANGES
 
 
-def test_removed_pools_are_collected_with_one_change(deployment: Deployment) -> None:
+def test_removed_pools_are_collected_with_one_change(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deployment.register(*(pool(f"p{number}") for number in range(5)))
     pools = deployment.pools()
     for number in range(5):
@@ -44,8 +48,10 @@ def test_removed_pools_are_collected_with_one_change(deployment: Deployment) -> 
         pools.change(lambda known, n=number: Directory.without_pool(known, f"p{n}"))
     changed = []
     write = pools.registry.write_directory
-    pools.registry.write_directory = (  # type: ignore[method-assign]
-        lambda *args, **more: changed.append(1) or write(*args, **more)
+    monkeypatch.setattr(
+        pools.registry,
+        "write_directory",
+        lambda *args, **more: changed.append(1) or write(*args, **more),
     )
 
     assert pools.collect() == 4

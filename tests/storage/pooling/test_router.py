@@ -121,17 +121,17 @@ def test_virtual_pool_takes_what_no_pool_without_flavor_can(
 
 @pytest.mark.parametrize("becomes", ["removed", "filled"])
 def test_put_succeeds_where_what_it_found_is_changed_meanwhile(
-    deployment: Deployment, becomes: str
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, becomes: str
 ) -> None:
     deployment.register(pool("a"))
     here, there = (deployment.open_store("model:a", {}) for _ in range(2))
     create(there)
-    deployment.open_store = lambda uri, options: here  # type: ignore[method-assign]
+    monkeypatch.setattr(deployment, "open_store", lambda uri, options: here)
     find = here.get_queue
 
     def found(key: QueueKey) -> Queue:
         queue = find(key)
-        here.get_queue = find  # type: ignore[method-assign]
+        monkeypatch.setattr(here, "get_queue", find)
         if becomes == "removed":
             there.delete_queue(key)
             return find(key)
@@ -140,7 +140,7 @@ def test_put_succeeds_where_what_it_found_is_changed_meanwhile(
         )
         return queue
 
-    here.get_queue = found  # type: ignore[method-assign]
+    monkeypatch.setattr(here, "get_queue", found)
     router = deployment.router()
 
     is_new = router.put_queue(KEY, {}, delays=False, revision="new", now=T0)
@@ -471,7 +471,9 @@ def test_page_of_queues_takes_one_trip_to_each_place(fragile: Fragile) -> None:
 
 
 @pytest.mark.usefixtures("in_turn")
-def test_pools_of_a_page_are_asked_at_once(deployment: Deployment) -> None:
+def test_pools_of_a_page_are_asked_at_once(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deployment.register(pool("a"), pool("b"))
     both = threading.Barrier(2)
 
@@ -483,10 +485,10 @@ def test_pools_of_a_page_are_asked_at_once(deployment: Deployment) -> None:
             both.wait(10)
             return read(project, names)
 
-        store.get_queues = get_queues  # type: ignore[method-assign]
+        monkeypatch.setattr(store, "get_queues", get_queues)
         return store
 
-    deployment.open_store = open_store  # type: ignore[method-assign]
+    monkeypatch.setattr(deployment, "open_store", open_store)
     router = deployment.router()
     names = ["q0", "q1", "q2"]
     for name in names:
@@ -498,7 +500,7 @@ def test_pools_of_a_page_are_asked_at_once(deployment: Deployment) -> None:
 
 
 def test_pool_that_takes_long_to_open_keeps_no_other_waiting(
-    deployment: Deployment,
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment.register(pool("a"), pool("b"))
     begun, done = threading.Event(), threading.Event()
@@ -509,7 +511,7 @@ def test_pool_that_takes_long_to_open_keeps_no_other_waiting(
             assert done.wait(10)
         return Deployment.open_store(deployment, uri, options)
 
-    deployment.open_store = open_store  # type: ignore[method-assign]
+    monkeypatch.setattr(deployment, "open_store", open_store)
     known = deployment.pools()
 
     with ThreadPoolExecutor(1) as threads:

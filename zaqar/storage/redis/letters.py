@@ -18,7 +18,7 @@ from zaqar.storage.redis.packing import Letter
 
 Numbered = tuple[int, Letter]
 
-RECEIVE = Script("receive", "upkeep", "open")
+RECEIVE = Script("receive", "upkeep", "open", "append")
 SENT = Script("sent")
 
 

@@ -58,7 +58,7 @@ GET_CLAIM = Script("get_claim", *TELLING)
 RENEW = Script("renew", *SETTLED, "lengthen")
 RELEASE = Script("release", *SETTLED)
 EXPORT = Script("export", *TELLING)
-IMPORT = Script("import", *SETTLED)
+IMPORT = Script("import", *SETTLED, "append")
 SETTLE = Script("settle", "upkeep")
 
 # Of a post or an import; two that are repeated at the same time never share one.

@@ -8,37 +8,9 @@
 if not call('SET', Q .. ':p:' .. ARGV[2], '', 'NX', 'EX', 30) then
   return {0}
 end
-local number = tonumber(call('HGET', Q, 's'))
-local ids = {}
+local arrivals = {}
 for at = 3, #ARGV, 4 do
-  ids[#ids + 1] = ARGV[at]
+  arrivals[#arrivals + 1] = {unpack(ARGV, at, at + 3)}
 end
-local stored = ask('ZMSCORE', E, ids)
-local messages, ready, ends, extras = {}, {}, {}, {}
-local seen = {}
-for i, id in ipairs(ids) do
-  local at = 4 * i - 1
-  if not stored[i] and not seen[id] then
-    seen[id] = true
-    number = number + 1
-    messages[#messages + 1] = id
-    messages[#messages + 1] = ARGV[at + 1]
-    ready[#ready + 1] = number
-    ready[#ready + 1] = id
-    ends[#ends + 1] = ARGV[at + 2]
-    ends[#ends + 1] = id
-    if tonumber(ARGV[at + 2]) < tonumber(head[3]) then
-      head[3] = ARGV[at + 2]
-    end
-    if ARGV[at + 3] ~= '0' then
-      extras[#extras + 1] = id
-      extras[#extras + 1] = ARGV[at + 3] .. ' '
-    end
-  end
-end
-bulk('HSET', M, messages)
-bulk('ZADD', R, ready)
-bulk('ZADD', E, ends)
-bulk('HSET', N, extras)
-call('HSET', Q, 's', number, 't', head[3])
+append(arrivals)
 return {0}

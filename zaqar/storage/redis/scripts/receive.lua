@@ -7,33 +7,13 @@
 
 local source = ARGV[2]
 local last = tonumber(call('HGET', Q .. ':i', source) or 0)
-local number = tonumber(call('HGET', Q, 's'))
-local ids = {}
-for at = 4, #ARGV, 4 do
-  ids[#ids + 1] = ARGV[at]
-end
-local stored = ask('ZMSCORE', E, ids)
-local messages, ready, ends = {}, {}, {}
-local seen = {}
-for i, id in ipairs(ids) do
-  local at = 4 * i
-  if tonumber(ARGV[at - 1]) > last and not stored[i] and not seen[id] then
-    seen[id] = true
-    number = number + 1
-    messages[#messages + 1] = id
-    messages[#messages + 1] = ARGV[at + 1]
-    ready[#ready + 1] = number
-    ready[#ready + 1] = id
-    ends[#ends + 1] = ARGV[at + 2]
-    ends[#ends + 1] = id
-    if tonumber(ARGV[at + 2]) < tonumber(head[3]) then
-      head[3] = ARGV[at + 2]
-    end
+local arrivals = {}
+for at = 3, #ARGV, 4 do
+  local number, id, packed, expires = unpack(ARGV, at, at + 3)
+  if tonumber(number) > last then
+    arrivals[#arrivals + 1] = {id, packed, expires, '0'}
   end
 end
-bulk('HSET', M, messages)
-bulk('ZADD', R, ready)
-bulk('ZADD', E, ends)
-call('HSET', Q, 's', number, 't', head[3])
+append(arrivals)
 call('HSET', Q .. ':i', source, math.max(last, tonumber(ARGV[#ARGV - 3])))
 return {0}
