@@ -20,8 +20,8 @@ Options = Mapping[str, Mapping[str, object]]
 # Signs the URLs of every test server that is told no other.
 SECRET_KEY = "2f9a0c4e" * 8
 
-START_SECONDS = 30
-STOP_SECONDS = 10
+START_SECONDS = 60
+STOP_SECONDS = 20
 
 # The same tests on another engine: set this when you run them.
 ENGINE = os.environ.get("ZAQAR_TEST_ENGINE", "gunicorn")

@@ -161,7 +161,7 @@ def test_revoked_token_is_refused_once_it_is_forgotten(
 
     assert_unauthorized(fresh("GET", "/v2/queues"), keystone)
     while (answer := known("GET", "/v2/queues")).status == 200:
-        assert time.monotonic() < revoked + CACHE_SECONDS + 2
+        assert time.monotonic() < revoked + CACHE_SECONDS + 15
         time.sleep(0.1)
     assert_unauthorized(answer, keystone)
 
@@ -238,7 +238,7 @@ def test_without_keystone_new_tokens_wait_and_known_ones_do_not(
         keystone.start()
         back = time.monotonic()
         while fresh("GET", "/v2/queues").status == 503:
-            assert time.monotonic() < back + 10
+            assert time.monotonic() < back + 30
             time.sleep(0.1)
         assert fresh("GET", "/v2/queues").status == 200
     finally:

@@ -45,7 +45,7 @@ class UpkeepContract:
             told.append(store.clock())
 
         assert told == sorted(told)
-        assert told[-1] - told[0] < 2
+        assert told[-1] - told[0] < 60
 
     def test_all_handles_have_one_clock(self, open_store: Any) -> None:
         one, two = open_store(), open_store()
