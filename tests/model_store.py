@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+from tests.model_outbox import ModelOutboxes, StoredOutbox
 from zaqar.errors import (
     ClaimDoesNotHoldMessage,
     ClaimNotFound,
@@ -26,6 +27,7 @@ from zaqar.model import (
     Message,
     Metadata,
     NewMessage,
+    Notice,
     Page,
     Parcel,
     Queue,
@@ -85,6 +87,7 @@ class StoredQueue:
     last_place: int = 0
     messages: list[StoredMessage] = field(default_factory=list)
     claims: dict[str, StoredClaim] = field(default_factory=dict)
+    outbox: StoredOutbox = field(default_factory=StoredOutbox)
 
     def value(self) -> Queue:
         return Queue(self.name, dict(self.metadata), self.revision, self.delays)
@@ -124,7 +127,7 @@ class StoredQueue:
         for claim in ended:
             self.release(claim)
         self.remove(expired)
-        return len(expired) + len(ended)
+        return len(expired) + len(ended) + self.outbox.settle(now)
 
 
 class ModelData:
@@ -135,7 +138,7 @@ class ModelData:
         self.queues: dict[QueueKey, StoredQueue] = {}
 
 
-class ModelStore:
+class ModelStore(ModelOutboxes):
     """The operations of `zaqar.storage.base.Store`, under one lock."""
 
     def __init__(self, data: ModelData | None = None) -> None:
@@ -229,10 +232,13 @@ class ModelStore:
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
-        if messages:
-            with self._lock:
-                queue = self._settle(key, now)
+        with self._lock:
+            queue = self._settle(key, now)
+            if messages:
                 queue.remove([m for m in queue.messages if m.claim is None])
+            if subscriptions:
+                for id in list(queue.outbox.subscriptions):
+                    queue.outbox.remove(id)
 
     # Messages
 
@@ -264,6 +270,10 @@ class ModelStore:
                         checksum=new.checksum,
                     )
                     queue.messages.append(message)
+                    if queue.outbox.watched:
+                        delay = new.delay if queue.delays else 0
+                        notice = Notice(new.id, new.body, new.ttl, new.delay)
+                        queue.outbox.notices.append((now + delay, notice))
 
     def list_messages(
         self,

@@ -18,9 +18,12 @@ ZaqarError
 ├── NotAuthorized               a policy rule refuses
 ├── NotThere
 │   ├── QueueNotFound, MessageNotFound, ClaimNotFound, PoolNotFound, FlavorNotFound
+│   ├── SubscriptionNotFound
 │   └── MetadataKeyNotFound     a patch names a key that is not stored
 ├── MessageIsClaimed            deleting needs the claim that holds the message
 ├── ClaimDoesNotHoldMessage     the claim given is dead, unknown or another's
+├── SubscriberExists            another subscription of the queue has this subscriber
+├── LeaseLost                   somebody else delivers for the queue, or it is gone
 ├── PoolUriInUse                another pool has this URI
 ├── PoolIsNeeded                it is the last pool of a flavor
 ├── QueueChanged                settings are newer than those the caller used
@@ -133,6 +136,14 @@ class MessageNotFound(NotThere):
         self.queue, self.ids = queue, ids
 
 
+class SubscriptionNotFound(NotThere):
+    """Raised when the queue has no such live subscription."""
+
+    def __init__(self, queue: str, subscription: str) -> None:
+        super().__init__(f"No subscription {subscription} of queue {queue}.")
+        self.queue, self.subscription = queue, subscription
+
+
 class ClaimNotFound(NotThere):
     """Raised when the claim is unknown, has expired, or holds no message any more."""
 
@@ -163,6 +174,23 @@ class MetadataKeyNotFound(NotThere):
     def __init__(self, key: str) -> None:
         super().__init__(f"The queue has no metadata key {key}.")
         self.key = key
+
+
+class SubscriberExists(ZaqarError):
+    """Raised when a subscriber would be told of a queue's messages twice."""
+
+    def __init__(self, queue: str, subscriber: str) -> None:
+        # SECURITY: a subscriber's URI may carry a password or a token.
+        super().__init__(f"Queue {queue} has a subscription of this subscriber.")
+        self.queue, self.subscriber = queue, subscriber
+
+
+class LeaseLost(ZaqarError):
+    """Raised when a dispatcher settles what is not its own any more."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f"Somebody else delivers for queue {queue}, or it is gone.")
+        self.queue = queue
 
 
 class PoolUriInUse(ZaqarError):

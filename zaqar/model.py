@@ -118,6 +118,87 @@ class Parcel(Value, frozen=True, gc=False):
     expires: float
 
 
+class Subscription(msgspec.Struct, frozen=True):
+    """Who is told of a queue's messages; `subscriber` is a URI, `options` its owner's.
+
+    `created` is the instant of creation, or of the last change of `ttl`.
+    """
+
+    id: str
+    subscriber: str
+    ttl: int
+    created: float
+    options: Metadata = {}
+    confirmed: bool = False
+
+    @property
+    def expires(self) -> float:
+        return self.created + self.ttl
+
+
+class Notice(Value, frozen=True, gc=False):
+    """A message that subscribers have to be told of; `id` is the message's."""
+
+    id: str
+    body: bytes
+    ttl: int
+    delay: int = 0
+
+
+class Delivery(Value, frozen=True, gc=False):
+    """A notice that one subscription did not take yet.
+
+    `failures` counts attempts since it was made or replayed. `due` is the instant of
+    the next one; None: there is none, it has failed for good.
+    """
+
+    subscription: str
+    notice: Notice
+    failures: int
+    due: float | None
+
+
+class Attempt(Value, frozen=True, gc=False):
+    """What became of one request to a subscriber, at `at`, after `seconds`.
+
+    `status` is the answer's, None without one; `error` tells what else went wrong.
+    """
+
+    message: str
+    at: float
+    seconds: float
+    delivered: bool
+    status: int | None = None
+    error: str | None = None
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What a dispatcher finds in an outbox.
+
+    `behind` are the subscriptions that have deliveries waiting that were not tried yet:
+    newer notices come after these, or they would be told in another order.
+    """
+
+    notices: tuple[Notice, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    behind: frozenset[str] = frozenset()
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What became of the work.
+
+    `notices` are ids of those that need nothing more; `waiting` are deliveries as they
+    are now, new ones too; `finished` are pairs of subscription and message that were
+    delivered; `attempts` are by subscription, oldest first.
+    """
+
+    notices: tuple[str, ...] = ()
+    waiting: tuple[Delivery, ...] = ()
+    finished: tuple[tuple[str, str], ...] = ()
+    attempts: Mapping[str, tuple[Attempt, ...]] = {}
+
+
 class Pool(msgspec.Struct, frozen=True):
     """A registered message store.
 

@@ -6,8 +6,10 @@ from functools import partial
 
 import pytest
 
+from tests.contract.outboxes import OutboxContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
+from tests.contract.subscriptions import SubscriptionContract
 from tests.model_store import ModelData, ModelStore
 
 
@@ -22,7 +24,9 @@ def test_no_fact_of_the_contract_hides_another() -> None:
     assert len(facts) == len(set(facts))
 
 
-class TestModelStore(StoreContract, StateMachineContract):
+class TestModelStore(
+    StoreContract, SubscriptionContract, OutboxContract, StateMachineContract
+):
     @pytest.fixture
     def opener(self) -> Callable[[], ModelStore]:
         return partial(ModelStore, ModelData())

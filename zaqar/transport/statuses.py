@@ -27,6 +27,8 @@ STATUSES: dict[type[ZaqarError], tuple[int, str]] = {
     errors.UnfitPool: (400, "Unable to create pool"),
     errors.UnfitFlavor: (400, "Unable to create"),
     errors.UnfitFlavorChange: (400, "updatefail"),
+    errors.SubscriptionNotFound: (404, "Not found"),
+    errors.SubscriberExists: (409, "Resource conflict"),
     errors.PoolUriInUse: (409, "Resource conflict"),
     errors.PoolIsNeeded: (403, "Unable to delete"),
     errors.MetadataKeyNotFound: (409, "Resource conflict"),

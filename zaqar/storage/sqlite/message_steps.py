@@ -9,7 +9,7 @@ from functools import lru_cache
 from zaqar.errors import ClaimDoesNotHoldMessage, MessageIsClaimed, QueueChanged
 from zaqar.model import Message, NewMessage, Page, QueueKey
 from zaqar.storage import places
-from zaqar.storage.sqlite import rows
+from zaqar.storage.sqlite import outbox_steps, rows
 from zaqar.storage.sqlite.rows import Row
 from zaqar.storage.sqlite.schema import CLAIMED, DELAYED, READY
 
@@ -19,7 +19,7 @@ FIELDS = "id, body, ttl, created, claim, claim_count, checksum, origin, origin_c
 RESERVE = """
     UPDATE queues SET last_seq = last_seq + ?1, total = total + ?1
     WHERE project = ?2 AND name = ?3 AND revision = ?4
-    RETURNING number, last_seq, delays, wake
+    RETURNING number, last_seq, delays, wake, outbox
 """
 
 # A queue's messages that are ready, oldest first.
@@ -58,7 +58,7 @@ def post(
     ).fetchone()
     if reserved is None:
         raise QueueChanged(rows.load(connection, key))
-    number, last_seq, delays, wake = reserved
+    number, last_seq, delays, wake, outbox = reserved
     first = last_seq - len(messages) + 1
     for start in range(0, len(messages), 100):
         part = messages[start : start + 100]
@@ -82,6 +82,8 @@ def post(
     soonest = now + min(min(m.ttl, m.delay or m.ttl) for m in messages)
     if soonest < wake:
         connection.execute(rows.WAKE_AT, (soonest, number))
+    if outbox is not None:
+        outbox_steps.append(connection, outbox, messages, delays, now)
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ import msgspec
 from zaqar.errors import QueueChanged
 from zaqar.model import Landmark, Metadata, Page, Queue, QueueKey, QueueStats
 from zaqar.storage.matching import matches
-from zaqar.storage.sqlite import rows
+from zaqar.storage.sqlite import outbox_steps, rows
 from zaqar.storage.sqlite.rows import Row
 from zaqar.storage.sqlite.schema import CLAIMED, DELAYED, READY
 
@@ -78,7 +78,11 @@ def replace(
 
 def remove(connection: sqlite3.Connection, row: Row) -> None:
     """Remove the queue; what is too much for one transaction is left to the sweep."""
-    connection.execute("DELETE FROM queues WHERE number = ?", (row.number,))
+    (outbox,) = connection.execute(
+        "DELETE FROM queues WHERE number = ? RETURNING outbox", (row.number,)
+    ).fetchone()
+    if outbox is not None:
+        outbox_steps.abandon(connection, outbox)
     connection.execute("DELETE FROM metadata WHERE queue = ?", (row.number,))
     if row.total <= rows.CHUNK:
         connection.execute("DELETE FROM messages WHERE queue = ?", (row.number,))
@@ -106,13 +110,14 @@ def _move_out(connection: sqlite3.Connection, row: Row) -> None:
     """
     values = connection.execute(
         "DELETE FROM queues WHERE number = ?"
-        " RETURNING project, name, revision, delays, last_seq, claimed, claimed, wake",
+        " RETURNING project, name, revision, delays, last_seq, claimed, claimed, wake,"
+        " outbox",
         (row.number,),
     ).fetchone()
     number = connection.execute(
         "INSERT INTO queues"
-        " (project, name, revision, delays, last_seq, total, claimed, wake)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
+        " (project, name, revision, delays, last_seq, total, claimed, wake, outbox)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
         values,
     ).fetchone()[0]
     for statement in (

@@ -105,6 +105,83 @@ MIGRATIONS = (
     DROP INDEX message_by_origin;
     CREATE INDEX message_by_move ON messages (queue, seq) WHERE moved IS NOT NULL;
     """,
+    f"""
+    -- What a watched queue owes its subscribers; the tables below name it by
+    -- its number, which stays when the queue gets another. `due`: the earliest instant
+    -- of a notice or delivery. Until `held`, only the holder settles them.
+    CREATE TABLE outboxes (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        project TEXT NOT NULL,
+        name TEXT NOT NULL,
+        due REAL NOT NULL DEFAULT {NEVER!r},
+        -- When the newest notice was written: those of slow clocks come behind it.
+        last REAL NOT NULL DEFAULT 0,
+        holder TEXT NOT NULL DEFAULT '',
+        held REAL NOT NULL DEFAULT 0
+    );
+    CREATE INDEX outbox_by_due ON outboxes (due) WHERE due < {NEVER!r};
+    ALTER TABLE queues ADD COLUMN outbox INTEGER;
+
+    CREATE TABLE subscriptions (
+        outbox INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        subscriber TEXT NOT NULL,
+        ttl INTEGER NOT NULL,
+        created REAL NOT NULL,
+        expires REAL NOT NULL,
+        options TEXT NOT NULL,
+        confirmed INTEGER NOT NULL,
+        PRIMARY KEY (outbox, id)
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX subscription_by_subscriber
+        ON subscriptions (outbox, subscriber);
+    CREATE INDEX subscription_by_expiry ON subscriptions (expires);
+
+    CREATE TABLE notices (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        outbox INTEGER NOT NULL,
+        due REAL NOT NULL,
+        id TEXT NOT NULL,
+        ttl INTEGER NOT NULL,
+        delay INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX notice_by_id ON notices (outbox, id);
+    CREATE INDEX notice_by_due ON notices (outbox, due, number);
+
+    -- `due` is NULL of one that has failed for good.
+    CREATE TABLE deliveries (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        outbox INTEGER NOT NULL,
+        subscription TEXT NOT NULL,
+        id TEXT NOT NULL,
+        failures INTEGER NOT NULL,
+        due REAL,
+        ttl INTEGER NOT NULL,
+        delay INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX delivery_by_id ON deliveries (outbox, subscription, id);
+    CREATE INDEX delivery_by_due ON deliveries (outbox, subscription, due, number)
+        WHERE due IS NOT NULL;
+    CREATE INDEX delivery_by_instant ON deliveries (outbox, due)
+        WHERE due IS NOT NULL;
+    CREATE INDEX delivery_untried ON deliveries (outbox, subscription)
+        WHERE failures = 0 AND due IS NOT NULL;
+    CREATE INDEX delivery_failed ON deliveries (outbox, subscription, id)
+        WHERE due IS NULL;
+
+    -- The last attempts of a subscription, newest last, as one JSON document.
+    CREATE TABLE attempts (
+        outbox INTEGER NOT NULL,
+        subscription TEXT NOT NULL,
+        document BLOB NOT NULL,
+        PRIMARY KEY (outbox, subscription)
+    ) WITHOUT ROWID;
+
+    -- Numbers of outboxes that are gone and that the sweep still empties.
+    CREATE TABLE old_outboxes (outbox INTEGER PRIMARY KEY);
+    """,
 )
 
 

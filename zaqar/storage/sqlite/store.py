@@ -27,6 +27,7 @@ from zaqar.storage.sqlite import (
     sweeping,
 )
 from zaqar.storage.sqlite.database import Database
+from zaqar.storage.sqlite.outboxes import SqliteOutboxes
 from zaqar.storage.sqlite.rows import Row
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def _nothing(connection: sqlite3.Connection, row: Row) -> None:
     """Be the step that only settles the queue."""
 
 
-class SqliteStore:
+class SqliteStore(SqliteOutboxes):
     """Queues in one file (see `Database`)."""
 
     def __init__(
@@ -125,8 +126,13 @@ class SqliteStore:
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
-        if messages:
-            self._change(key, now, queue_steps.purge)
+        def purge(connection: sqlite3.Connection, row: Row) -> None:
+            if messages:
+                queue_steps.purge(connection, row)
+            if subscriptions:
+                self.drop_subscriptions(connection, key)
+
+        self._change(key, now, purge)
 
     # Messages -------------------------------------------------------------------------
 
@@ -298,6 +304,8 @@ class SqliteStore:
         changes = 0
         for step in (
             lambda connection: sweeping.settle_due(connection, now),
+            lambda connection: sweeping.end_subscriptions(connection, now),
+            sweeping.empty_outboxes,
             sweeping.drop_garbage,
         ):
             while (done := self._database.write(step)) is not None:

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps on outboxes: notices are appended, leased, read and settled."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from zaqar.errors import LeaseLost
+from zaqar.model import (
+    Attempt,
+    Delivery,
+    NewMessage,
+    Notice,
+    Page,
+    QueueKey,
+    Settled,
+    Work,
+)
+from zaqar.storage.delivering import KEPT_ATTEMPTS, KEPT_FAILURES
+from zaqar.storage.sqlite import rows, subscription_steps
+from zaqar.storage.sqlite.schema import NEVER
+
+APPEND = """
+    UPDATE outboxes SET due = min(due, ?), last = max(last, ?) WHERE number = ?
+    RETURNING last
+"""
+
+DUE_AT = "UPDATE outboxes SET due = min(due, ?) WHERE number = ?"
+
+DUE_AGAIN = f"""
+    UPDATE outboxes SET due = min(
+        coalesce((SELECT min(due) FROM notices WHERE outbox = ?1), {NEVER!r}),
+        coalesce((SELECT min(due) FROM deliveries
+                  WHERE outbox = ?1 AND due IS NOT NULL), {NEVER!r})
+    ) WHERE number = ?1
+"""
+
+FREE = """
+    SELECT number, project, name FROM outboxes
+    WHERE due <= :now AND (held <= :now OR holder IN (:holder, ''))
+    ORDER BY due LIMIT :limit
+"""
+
+NOTICES = """
+    SELECT id, body, ttl, delay FROM notices WHERE outbox = ? AND due <= ?
+    ORDER BY due, number LIMIT ?
+"""
+
+DELIVERIES = """
+    SELECT subscription, id, body, ttl, delay, failures, due FROM deliveries
+    WHERE outbox = :outbox AND subscription = :subscription
+"""
+
+PUT_DELIVERY = """
+    INSERT INTO deliveries (outbox, subscription, id, body, ttl, delay, failures, due)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (outbox, subscription, id)
+    DO UPDATE SET failures = excluded.failures, due = excluded.due
+"""
+
+# What failed before the last KEPT_FAILURES.
+FORGET = """
+    DELETE FROM deliveries WHERE number IN (
+        SELECT number FROM deliveries
+        WHERE outbox = ? AND subscription = ? AND due IS NULL
+        ORDER BY id DESC LIMIT -1 OFFSET ?
+    )
+"""
+
+
+def _owners(condition: str) -> str:
+    """The SQL of the subscriptions that have deliveries of a kind.
+
+    It steps from one to the next by index: many deliveries of one cost nothing.
+    """
+    first = (
+        "SELECT min(subscription) FROM deliveries"
+        f" WHERE outbox = :outbox AND {condition}"
+    )
+    return (
+        f"WITH RECURSIVE owners (id) AS ({first} UNION ALL"
+        f" SELECT ({first} AND subscription > owners.id) FROM owners"
+        " WHERE owners.id IS NOT NULL)"
+        " SELECT id FROM owners WHERE id IS NOT NULL"
+    )
+
+
+WAITING = _owners("due IS NOT NULL")
+UNTRIED = _owners("failures = 0 AND due IS NOT NULL")
+
+
+@lru_cache(maxsize=64)
+def _insert(count: int) -> str:
+    values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * count)
+    return f"INSERT INTO notices (outbox, due, id, ttl, delay, body) VALUES {values}"
+
+
+def append(
+    connection: sqlite3.Connection,
+    outbox: int,
+    messages: Sequence[NewMessage],
+    delays: bool,
+    now: float,
+) -> None:
+    """Store a notice of each message."""
+    delayed = [message.delay if delays else 0 for message in messages]
+    (last,) = connection.execute(APPEND, (now + min(delayed), now, outbox)).fetchone()
+    for start in range(0, len(messages), 100):
+        part = messages[start : start + 100]
+        values: list[object] = []
+        for delay, message in zip(delayed[start:], part, strict=False):
+            due = now + delay if delay else last
+            values += (outbox, due, message.id, message.ttl, delay, message.body)
+        connection.execute(_insert(len(part)), values)
+
+
+def lease(
+    connection: sqlite3.Connection, holder: str, seconds: float, limit: int, now: float
+) -> list[QueueKey]:
+    """Take outboxes that have something due and are free."""
+    free = connection.execute(FREE, {"now": now, "holder": holder, "limit": limit})
+    keys = []
+    for number, project, name in free.fetchall():
+        _hold(connection, number, holder, now + seconds)
+        keys.append(QueueKey(project, name))
+    return keys
+
+
+def has_free(connection: sqlite3.Connection, holder: str, now: float) -> bool:
+    """Say whether there is anything to lease."""
+    free = connection.execute(FREE, {"now": now, "holder": holder, "limit": 1})
+    return free.fetchone() is not None
+
+
+def read(
+    connection: sqlite3.Connection,
+    outbox: int | None,
+    notices: int,
+    deliveries: int,
+    now: float,
+) -> Work:
+    """Return what is due."""
+    if outbox is None:
+        return Work()
+    subscriptions = subscription_steps.live(connection, outbox, now)
+    ids = {subscription.id for subscription in subscriptions}
+    found = connection.execute(NOTICES, (outbox, now, notices)).fetchall()
+    waiting: list[Delivery] = []
+    for id in ids & _these(connection, WAITING, outbox):
+        due = connection.execute(
+            f"{DELIVERIES} AND due <= :now ORDER BY due, number LIMIT :limit",
+            {"outbox": outbox, "subscription": id, "now": now, "limit": deliveries},
+        )
+        waiting += map(_delivery, due.fetchall())
+    return Work(
+        tuple(Notice(*fields) for fields in found),
+        tuple(waiting),
+        tuple(subscriptions),
+        frozenset(ids & _these(connection, UNTRIED, outbox)),
+    )
+
+
+def settle(
+    connection: sqlite3.Connection,
+    key: QueueKey,
+    holder: str,
+    settled: Settled,
+    seconds: float,
+    now: float,
+) -> None:
+    """Store what became of the work. Raises LeaseLost."""
+    held = connection.execute(
+        "SELECT outboxes.number FROM queues"
+        " JOIN outboxes ON outboxes.number = queues.outbox"
+        " WHERE queues.project = ? AND queues.name = ? AND holder = ?",
+        (key.project, key.name, holder),
+    ).fetchone()
+    if held is None:
+        raise LeaseLost(key.name)
+    (outbox,) = held
+    ids = {each.id for each in subscription_steps.live(connection, outbox, now)}
+    _put(connection, outbox, [d for d in settled.waiting if d.subscription in ids])
+    connection.executemany(
+        "DELETE FROM deliveries WHERE outbox = ? AND subscription = ? AND id = ?",
+        [(outbox, *pair) for pair in settled.finished],
+    )
+    for id, attempts in settled.attempts.items():
+        if id in ids:
+            _log(connection, outbox, id, attempts)
+    for part in rows.parts(list(settled.notices)):
+        marks = ", ".join("?" * len(part))
+        connection.execute(
+            f"DELETE FROM notices WHERE outbox = ? AND id IN ({marks})", (outbox, *part)
+        )
+    connection.execute(DUE_AGAIN, (outbox,))
+    _hold(connection, outbox, holder, now + seconds)
+
+
+def release(connection: sqlite3.Connection, key: QueueKey, holder: str) -> None:
+    held = connection.execute(
+        "UPDATE outboxes SET holder = '', held = 0 WHERE holder = ? AND number ="
+        " (SELECT outbox FROM queues WHERE project = ? AND name = ?) RETURNING number",
+        (holder, key.project, key.name),
+    ).fetchall()
+    connection.executemany(DUE_AGAIN, held)
+
+
+def page(
+    connection: sqlite3.Connection,
+    outbox: int | None,
+    subscription: str,
+    marker: str | None,
+    limit: int,
+) -> Page[Delivery]:
+    """Return deliveries of a subscription behind the marker, by message."""
+    found = connection.execute(
+        f"{DELIVERIES} AND id > :marker ORDER BY id LIMIT :limit",
+        {
+            "outbox": outbox,
+            "subscription": subscription,
+            "marker": marker or "",
+            "limit": limit,
+        },
+    )
+    items = tuple(map(_delivery, found.fetchall()))
+    return Page(items, items[-1].notice.id if items else None)
+
+
+def attempts(
+    connection: sqlite3.Connection, outbox: int | None, subscription: str
+) -> list[Attempt]:
+    """Return the log of a subscription, oldest first."""
+    found = connection.execute(
+        "SELECT document FROM attempts WHERE outbox = ? AND subscription = ?",
+        (outbox, subscription),
+    ).fetchone()
+    return [] if found is None else msgspec.json.decode(found[0], type=list[Attempt])
+
+
+def replay(
+    connection: sqlite3.Connection,
+    outbox: int | None,
+    subscription: str,
+    messages: Sequence[str] | None,
+    now: float,
+) -> int:
+    """Let failed deliveries wait again; return how many."""
+    statement = (
+        "UPDATE deliveries SET failures = 0, due = ?"
+        " WHERE outbox = ? AND subscription = ? AND due IS NULL"
+    )
+    values = (now, outbox, subscription)
+    if messages is None:
+        count = connection.execute(statement, values).rowcount
+    else:
+        count = 0
+        for part in rows.parts(list(dict.fromkeys(messages))):
+            marks = ", ".join("?" * len(part))
+            count += connection.execute(
+                f"{statement} AND id IN ({marks})", (*values, *part)
+            ).rowcount
+    connection.execute(DUE_AT, (now, outbox))
+    return count
+
+
+def unwatch(connection: sqlite3.Connection, outbox: int) -> None:
+    """Let posts pay nothing any more if the last subscription is gone."""
+    left = connection.execute(
+        "SELECT 1 FROM subscriptions WHERE outbox = ? LIMIT 1", (outbox,)
+    ).fetchone()
+    if left is None:
+        connection.execute(
+            "UPDATE queues SET outbox = NULL WHERE (project, name) ="
+            " (SELECT project, name FROM outboxes WHERE number = ?)",
+            (outbox,),
+        )
+        abandon(connection, outbox)
+
+
+def abandon(connection: sqlite3.Connection, outbox: int) -> None:
+    """Forget the outbox of no queue; the sweep empties it."""
+    connection.execute("DELETE FROM outboxes WHERE number = ?", (outbox,))
+    connection.execute("INSERT INTO old_outboxes VALUES (?)", (outbox,))
+
+
+def _hold(
+    connection: sqlite3.Connection, outbox: int, holder: str, until: float
+) -> None:
+    connection.execute(
+        "UPDATE outboxes SET holder = ?, held = ? WHERE number = ?",
+        (holder, until, outbox),
+    )
+
+
+def _these(connection: sqlite3.Connection, statement: str, outbox: int) -> set[str]:
+    return {id for (id,) in connection.execute(statement, {"outbox": outbox})}
+
+
+def _put(
+    connection: sqlite3.Connection, outbox: int, deliveries: Iterable[Delivery]
+) -> None:
+    failed: set[str] = set()
+    for subscription, notice, failures, due in map(msgspec.structs.astuple, deliveries):
+        values = (outbox, subscription, notice.id, notice.body, notice.ttl)
+        connection.execute(PUT_DELIVERY, (*values, notice.delay, failures, due))
+        if due is None:
+            failed.add(subscription)
+    for subscription in failed:
+        connection.execute(FORGET, (outbox, subscription, KEPT_FAILURES))
+
+
+def _log(
+    connection: sqlite3.Connection, outbox: int, id: str, new: Sequence[Attempt]
+) -> None:
+    known = [*attempts(connection, outbox, id), *new][-KEPT_ATTEMPTS:]
+    connection.execute(
+        "INSERT OR REPLACE INTO attempts (outbox, subscription, document)"
+        " VALUES (?, ?, ?)",
+        (outbox, id, msgspec.json.encode(known)),
+    )
+
+
+def _delivery(row: tuple[Any, ...]) -> Delivery:
+    subscription, id, body, ttl, delay, failures, due = row
+    return Delivery(subscription, Notice(id, body, ttl, delay), failures, due)
