@@ -198,6 +198,12 @@ class ModelOutboxes:
             if queue is not None and queue.outbox.holder == holder:
                 queue.outbox.holder = None
 
+    def add_delivery(self, key: QueueKey, delivery: Delivery, *, now: float) -> None:
+        with self._lock:
+            outbox, _ = self._subscribed(key, delivery.subscription, now)
+            pair = (delivery.subscription, delivery.notice.id)
+            outbox.deliveries.setdefault(pair, delivery)
+
     def list_deliveries(
         self,
         key: QueueKey,

@@ -21,10 +21,30 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 
 
 class QueueKey(Value, frozen=True, gc=False):
-    """What names a queue: ids and names below it mean nothing without it."""
+    """What names a queue: ids and names below it mean nothing without it.
+
+    `project` is more than the id of a tenant where the kind is not that of queues (see
+    `space_of`): stores know one kind only.
+    """
 
     project: str
     name: str
+
+
+QUEUES, TOPICS = "queues", "topics"
+# No project id can have it.
+_KIND = "\n"
+
+
+def space_of(project: str, kind: str) -> str:
+    """Return what the keys of a tenant's queues, or topics, have as their project."""
+    return project if kind == QUEUES else f"{project}{_KIND}{kind}"
+
+
+def owner_of(key: QueueKey) -> tuple[str, str]:
+    """Return the project id and the kind that a key is of."""
+    project, _, kind = key.project.partition(_KIND)
+    return project, kind or QUEUES
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -259,3 +279,12 @@ class Context(Value, frozen=True, gc=False):
     roles: tuple[str, ...] = ()
     request_id: str = ""
     granted: bool = False
+    kind: str = QUEUES
+
+    @property
+    def space(self) -> str:
+        return space_of(self.project, self.kind)
+
+    def key(self, name: str) -> QueueKey:
+        """Return the key of what the request calls by this name."""
+        return QueueKey(self.space, name)

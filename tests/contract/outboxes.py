@@ -379,6 +379,19 @@ class OutboxContract:
             marker = page.marker
         assert kept == ids[-KEPT_FAILURES:]
 
+    def test_delivery_without_a_message_waits_too(self, store: Any) -> None:
+        id = subscribe(store).id
+        notice = Notice("question", b"{}", 60)
+
+        store.add_delivery(KEY, Delivery(id, notice, 0, T0 + 1), now=T0)
+        store.add_delivery(KEY, Delivery(id, notice, 0, T0 + 9), now=T0)
+
+        assert lease(store, now=T0 + 0.75) == []
+        assert lease(store, now=T0 + 1) == [KEY]
+        assert work(store, now=T0 + 1).deliveries == (Delivery(id, notice, 0, T0 + 1),)
+        with pytest.raises(SubscriptionNotFound):
+            store.add_delivery(KEY, Delivery("x", notice, 0, T0), now=T0)
+
     def test_deliveries_are_listed_by_message(self, store: Any) -> None:
         one, two = subscribe(store, "http://1").id, subscribe(store, "http://2").id
         ids = sorted(post(store, 3))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.arrange import KEY, T0, create, message_id, post, ready
 from zaqar.errors import QueueNotFound, SubscriberExists, SubscriptionNotFound
-from zaqar.model import QueueKey, Subscription
+from zaqar.model import Delivery, Notice, QueueKey, Subscription
 from zaqar.storage.base import Store
 
 OTHER = QueueKey(KEY.project, "another")
@@ -210,6 +210,9 @@ class SubscriptionContract:
             lambda: store.list_subscriptions(KEY, limit=5, now=T0),
             lambda: store.set_subscription(KEY, new, now=T0),
             lambda: store.remove_subscription(KEY, new.id),
+            lambda: store.add_delivery(
+                KEY, Delivery(new.id, Notice("id", b"1", 60), 0, T0), now=T0
+            ),
             lambda: store.list_deliveries(KEY, new.id, limit=5, now=T0),
             lambda: store.list_attempts(KEY, new.id, now=T0),
             lambda: store.replay_deliveries(KEY, new.id, None, now=T0),

@@ -117,6 +117,14 @@ class Outbox(Protocol):
         """Let others lease it as soon as something is due; nothing without a lease."""
         ...
 
+    def add_delivery(self, key: QueueKey, delivery: Delivery, *, now: float) -> None:
+        """Let a delivery wait that no message is the cause of; needs no lease.
+
+        Nothing is done if one of this notice is there already.
+        Raises SubscriptionNotFound.
+        """
+        ...
+
     def list_deliveries(
         self,
         key: QueueKey,

@@ -54,12 +54,14 @@ DELIVERIES = """
     WHERE outbox = :outbox AND subscription = :subscription
 """
 
-PUT_DELIVERY = """
+NEW_DELIVERY = """
     INSERT INTO deliveries (outbox, subscription, id, body, ttl, delay, failures, due)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (outbox, subscription, id)
-    DO UPDATE SET failures = excluded.failures, due = excluded.due
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (outbox, subscription, id)
 """
+ADD_DELIVERY = f"{NEW_DELIVERY} DO NOTHING"
+PUT_DELIVERY = (
+    f"{NEW_DELIVERY} DO UPDATE SET failures = excluded.failures, due = excluded.due"
+)
 
 # What failed before the last KEPT_FAILURES.
 FORGET = """
@@ -208,6 +210,12 @@ def release(connection: sqlite3.Connection, key: QueueKey, holder: str) -> None:
     connection.executemany(DUE_AGAIN, held)
 
 
+def add(connection: sqlite3.Connection, outbox: int | None, delivery: Delivery) -> None:
+    """Let a delivery wait, if it is not there."""
+    connection.execute(ADD_DELIVERY, _values(outbox, delivery))
+    connection.execute(DUE_AT, (delivery.due, outbox))
+
+
 def page(
     connection: sqlite3.Connection,
     outbox: int | None,
@@ -303,13 +311,18 @@ def _put(
     connection: sqlite3.Connection, outbox: int, deliveries: Iterable[Delivery]
 ) -> None:
     failed: set[str] = set()
-    for subscription, notice, failures, due in map(msgspec.structs.astuple, deliveries):
-        values = (outbox, subscription, notice.id, notice.body, notice.ttl)
-        connection.execute(PUT_DELIVERY, (*values, notice.delay, failures, due))
-        if due is None:
-            failed.add(subscription)
+    for delivery in deliveries:
+        connection.execute(PUT_DELIVERY, _values(outbox, delivery))
+        if delivery.due is None:
+            failed.add(delivery.subscription)
     for subscription in failed:
         connection.execute(FORGET, (outbox, subscription, KEPT_FAILURES))
+
+
+def _values(outbox: int | None, delivery: Delivery) -> tuple[Any, ...]:
+    notice = delivery.notice
+    told = (notice.id, notice.body, notice.ttl, notice.delay)
+    return (outbox, delivery.subscription, *told, delivery.failures, delivery.due)
 
 
 def _log(

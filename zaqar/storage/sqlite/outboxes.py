@@ -115,6 +115,14 @@ class SqliteOutboxes:
             lambda connection: outbox_steps.release(connection, key, holder)
         )
 
+    def add_delivery(self, key: QueueKey, delivery: Delivery, *, now: float) -> None:
+        def add(connection: sqlite3.Connection) -> None:
+            outbox = subscription_steps.outbox_of(connection, key)
+            subscription_steps.find(connection, key, outbox, delivery.subscription, now)
+            outbox_steps.add(connection, outbox, delivery)
+
+        self._database.write(add)
+
     def list_deliveries(
         self,
         key: QueueKey,
