@@ -18,6 +18,7 @@ class RegistryData:
         self.lock = threading.Lock()
         self.directory = (b"", "")
         self.bindings: dict[QueueKey, Binding] = {}
+        self.quotas: dict[str, bytes] = {}
 
 
 class ModelRegistry:
@@ -90,6 +91,30 @@ class ModelRegistry:
 
     def _bound(self, pool: str) -> list[QueueKey]:
         return [key for key, each in self._data.bindings.items() if each.pool == pool]
+
+    def get_quota(self, project: str) -> bytes:
+        return self._data.quotas.get(project, b"")
+
+    def set_quota(self, project: str, document: bytes) -> None:
+        with self._data.lock:
+            self._data.quotas.pop(project, None)
+            if document:
+                self._data.quotas[project] = document
+
+    def list_quotas(
+        self, *, marker: str | None = None, limit: int
+    ) -> list[tuple[str, bytes]]:
+        with self._data.lock:
+            found = sorted(self._data.quotas.items(), key=lambda item: item[0].encode())
+        behind = [
+            item
+            for item in found
+            if marker is None or item[0].encode() > marker.encode()
+        ]
+        return behind[:limit]
+
+    def take_request(self, project: str, *, rate: float, burst: int) -> None:
+        return None
 
     def ping(self) -> None:
         pass

@@ -33,6 +33,7 @@ from zaqar.model import (
     Queue,
     QueueKey,
     QueueStats,
+    Usage,
 )
 
 
@@ -228,6 +229,17 @@ class ModelStore(ModelOutboxes):
                 oldest=Landmark(first.id, first.created),
                 newest=Landmark(last.id, last.created),
             )
+
+    def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
+        with self._lock:
+            bodies = [
+                message.body
+                for key, queue in self._queues.items()
+                if key.project == project
+                for message in queue.messages
+                if message.expires > now
+            ]
+        return Usage(len(bodies), sum(map(len, bodies)) if sizes else 0)
 
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float

@@ -12,9 +12,10 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import __version__
-from zaqar.errors import ConfigurationError
+from zaqar.errors import ConfigurationError, InvalidRequest
 from zaqar.limits import Limits
 from zaqar.options import DEFAULT_OPTIONS, OPTIONS, STORAGE_OPTIONS
+from zaqar.quotas import FIELDS, NONE, Quota, made
 from zaqar.signing import Key
 
 
@@ -66,6 +67,22 @@ SCHEMES = {
 }
 
 
+class QuotaSettings(msgspec.Struct, frozen=True):
+    """What projects may use: `defaults`, or what the registry has for a project.
+
+    `status` answers what exceeds a quota; the workers share a file in `folder`.
+    """
+
+    defaults: Quota = NONE
+    per_project: bool = False
+    status: int = 429
+    folder: str = ""
+
+    @property
+    def are_on(self) -> bool:
+        return self.per_project or self.defaults.limits_something
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What the options come to; `config` is for oslo's own libraries, and for pools.
 
@@ -99,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True):
     # Empty: clients are believed.
     auth_strategy: str = ""
     insecure: bool = False
+    quotas: QuotaSettings = QuotaSettings()
 
 
 def list_opts() -> list[tuple[str, list[Any]]]:
@@ -216,6 +234,17 @@ def _settings(config: Any) -> Settings:
         signing_keys=_signing_keys(config.signed_url),
         auth_strategy=config.auth_strategy,
         insecure=config.insecure,
+        quotas=_quota_settings(config.quota, os.path.dirname(registry_file)),
+    )
+
+
+def _quota_settings(group: Any, folder: str) -> QuotaSettings:
+    try:
+        defaults = made({name: group[name] for name in FIELDS})
+    except InvalidRequest as error:
+        raise ConfigurationError(f"[quota] {error}") from None
+    return QuotaSettings(
+        defaults, group.per_project, group.exceeded_status, group.folder or folder
     )
 
 

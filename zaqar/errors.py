@@ -26,6 +26,7 @@ ZaqarError
 ├── LeaseLost                   somebody else delivers for the queue, or it is gone
 ├── PoolUriInUse                another pool has this URI
 ├── PoolIsNeeded                it is the last pool of a flavor
+├── QuotaExceeded               the project has used up one of its quotas
 ├── QueueChanged                settings are newer than those the caller used
 ├── DirectoryChanged            somebody else changed pools or flavors meanwhile
 ├── BindingChanged              somebody else bound the queue, or set it free
@@ -210,6 +211,19 @@ class PoolIsNeeded(ZaqarError):
             "or give it another pool."
         )
         self.pool, self.flavor = pool, flavor
+
+
+class QuotaExceeded(ZaqarError):
+    """Raised when a project has used up a quota; `retry_after` is in seconds.
+
+    Waiting helps where the quota is a rate; otherwise something has to go first.
+    """
+
+    def __init__(self, quota: str, limit: float, retry_after: int) -> None:
+        super().__init__(
+            f"The quota {quota} of this project is used up: its limit is {limit:.15g}."
+        )
+        self.quota, self.limit, self.retry_after = quota, limit, retry_after
 
 
 class MessageIsClaimed(ZaqarError):

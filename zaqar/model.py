@@ -127,6 +127,13 @@ class QueueStats(Value, frozen=True, gc=False):
     newest: Landmark | None = None
 
 
+class Usage(Value, frozen=True, gc=False):
+    """What live messages of a project come to; `bytes` are those of their bodies."""
+
+    messages: int = 0
+    bytes: int = 0
+
+
 class Parcel(Value, frozen=True, gc=False):
     """A message with what only stores know of it, on its way to another store.
 

@@ -9,6 +9,7 @@ from typing import Any
 from oslo_config import cfg, types
 
 from zaqar.limits import MIN_TTL, Limits
+from zaqar.quotas import UNLIMITED
 
 DEFAULT_OPTIONS = [
     cfg.BoolOpt(
@@ -330,6 +331,60 @@ SIGNED_URL_OPTIONS = [
     ),
 ]
 
+QUOTA_OPTIONS = [
+    *(
+        cfg.IntOpt(
+            name,
+            default=UNLIMITED,
+            min=UNLIMITED,
+            help=f"{text} -1: no limit.",
+        )
+        for name, text in (
+            ("queues", "Queues that a project may have."),
+            ("messages", "Messages that may be stored in all queues of a project."),
+            ("bytes", "Bytes that the bodies of these messages may have together."),
+            (
+                "subscriptions",
+                "Subscriptions that a project may have. For later releases.",
+            ),
+        )
+    ),
+    cfg.FloatOpt(
+        "requests_per_second",
+        default=float(UNLIMITED),
+        min=float(UNLIMITED),
+        help="Requests of a project that are served in a second, by all workers of a "
+        "node, and by all nodes where the registry is on Redis. -1: no limit.",
+    ),
+    cfg.IntOpt(
+        "burst",
+        default=UNLIMITED,
+        min=UNLIMITED,
+        help="Requests that may come at once before requests_per_second slows them "
+        "down. -1: as many as come in a second.",
+    ),
+    cfg.BoolOpt(
+        "per_project",
+        default=False,
+        help="Let projects have quotas of their own (zaqar-manage quota), which are "
+        "kept by management_store, also without pooling.",
+    ),
+    cfg.IntOpt(
+        "exceeded_status",
+        default=429,
+        choices=[429, 503],
+        help="The status of what a quota refuses. 503 is for python-zaqarclient, which "
+        "takes 429 for success.",
+    ),
+    cfg.StrOpt(
+        "folder",
+        default="",
+        help="Where the workers of a node keep what projects use, in one small file. "
+        "Empty: the data folder, where the SQLite file of management_store is or would "
+        "be.",
+    ),
+]
+
 CORS_OPTIONS = [
     cfg.ListOpt(
         "allowed_origin",
@@ -368,6 +423,7 @@ OPTIONS: dict[str, list[Any]] = {
     "drivers:management_store:mongodb": MONGODB_OPTIONS,
     "notification": NOTIFICATION_OPTIONS,
     "pooling:catalog": CATALOG_OPTIONS,
+    "quota": QUOTA_OPTIONS,
     "server": SERVER_OPTIONS,
     "signed_url": SIGNED_URL_OPTIONS,
     "storage": STORAGE_OPTIONS,

@@ -8,15 +8,17 @@ from typing import TypeVar
 
 import msgspec
 
-from zaqar import stores
+from zaqar import conf, stores
 from zaqar.clock import Clock
 from zaqar.conf import Settings
 from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
 from zaqar.limits import Limits
 from zaqar.model import Metadata, Queue, QueueKey
+from zaqar.node_usage import NodeUsage
+from zaqar.operations.quotas import Quotas
 from zaqar.policy import Policy
 from zaqar.queue_settings import QueueSettings, settings_of
-from zaqar.storage.base import Store
+from zaqar.storage.base import Registry, Store
 from zaqar.storage.pooling.pools import Pools
 
 T = TypeVar("T")
@@ -81,8 +83,8 @@ class KnownQueues:
 class Service:
     """The store, the rules and the clock; shared by the threads of a process.
 
-    `pools` are those that the store routes to, None where there are none. `now` is the
-    clock of this machine.
+    `pools` are those that the store routes to, None where there are none. `registry` is
+    theirs, or that of quotas. `now` is the clock of this machine.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Service:
         now: Callable[[], float] = time.time,
         *,
         pools: Pools | None = None,
+        registry: Registry | None = None,
     ) -> None:
         self.settings = settings
         self.limits = settings.limits
@@ -103,9 +106,17 @@ class Service:
         self.clock = Clock(store.clock, now)
         self.now = self.clock.now
         self.queues = KnownQueues(store, settings.limits)
+        self._registry = registry
+        # PERF: None where there are none, so that they cost one comparison.
+        self.quotas = _quotas(self, registry) if settings.quotas.are_on else None
 
     def create_queue(self, key: QueueKey, metadata: Metadata) -> bool:
-        """Create the queue if it is absent; say whether it is new."""
+        """Create the queue if it is absent; say whether it is new.
+
+        Raises QuotaExceeded.
+        """
+        if self.quotas is not None:
+            self.quotas.admit_queue(key)
         return self.store.put_queue(
             key,
             metadata,
@@ -116,6 +127,23 @@ class Service:
 
     def close(self) -> None:
         self.store.close()
+        if self._registry is not None and self.pools is None:
+            self._registry.close()
+        if self.quotas is not None:
+            self.quotas.close()
+
+
+def _quotas(service: Service, registry: Registry | None) -> Quotas:
+    """Raises ConfigurationError."""
+    given = service.settings.quotas
+    return Quotas(
+        given.defaults,
+        service.store,
+        NodeUsage(given.folder),
+        service.now,
+        registry=registry,
+        has_rows=given.per_project,
+    )
 
 
 def new_revision() -> str:
@@ -129,6 +157,10 @@ def build(settings: Settings) -> Service:
     """
     pools = stores.open_pools(settings)
     store = stores.open_store(settings.store) if pools is None else stores.routed(pools)
-    built = Service(settings, store, Policy(settings.config), pools=pools)
+    registry = None if pools is None else pools.registry
+    if registry is None and settings.quotas.per_project:
+        registry = stores.open_registry(conf.management_store(settings))
+    policy = Policy(settings.config)
+    built = Service(settings, store, policy, pools=pools, registry=registry)
     built.clock.measure()
     return built

@@ -15,6 +15,7 @@ import pytest
 
 from tests.contract.concurrency import together
 from tests.contract.isolation import HOSTILE, ODD, PAIRS, STORABLE
+from tests.contract.project_quotas import ProjectQuotaContract
 from zaqar.errors import BindingChanged, DirectoryChanged, StorageUnavailable
 from zaqar.model import Binding, QueueKey
 from zaqar.storage.base import Registry
@@ -53,6 +54,9 @@ def assert_nobody_answers(registry: Registry, bound: Binding) -> None:
         lambda: registry.count_queues("project"),
         lambda: registry.count_bound("pool"),
         lambda: registry.unbind_pool("pool", 9),
+        lambda: registry.get_quota("project"),
+        lambda: registry.set_quota("project", b"{}"),
+        lambda: registry.list_quotas(limit=9),
         registry.ping,
         registry.clock,
     ]
@@ -663,6 +667,7 @@ class PoolContract:
 
 
 class RegistryContract(
+    ProjectQuotaContract,
     PoolContract,
     DirectoryContract,
     BindingContract,

@@ -28,6 +28,7 @@ from tests.contract.moving import (
 )
 from tests.contract.queues import QueueContract
 from tests.contract.upkeep import UpkeepContract
+from tests.contract.usage import UsageContract
 from zaqar.storage.base import Store
 
 
@@ -67,6 +68,7 @@ class StoreContract(
     MovingIsolationContract,
     CapabilitiesContract,
     UpkeepContract,
+    UsageContract,
     ConcurrencyContract,
 ):
     @pytest.fixture

@@ -25,6 +25,10 @@ POOLING_IS_OFF = (
     "Pooling is off: servers with this configuration do not look at pools. "
     "[DEFAULT] pooling = true turns it on."
 )
+QUOTAS_ARE_OFF = (
+    "Servers with this configuration do not look at the quotas of projects. "
+    "[quota] per_project = true lets them."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +63,11 @@ def _run(wanted: Namespace) -> Answer:
     if wanted.run is None:
         return doctor.run(load)
     settings = load()
-    if settings.registry is None:
+    wanted.defaults = settings.quotas.defaults
+    if wanted.about_quotas:
+        if not settings.quotas.per_project:
+            _say(QUOTAS_ARE_OFF)
+    elif settings.registry is None:
         _say(POOLING_IS_OFF)
     with closing(opened(settings)) as pools:
         answer: Answer = wanted.run(pools, wanted)

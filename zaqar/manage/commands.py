@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from zaqar import __version__
-from zaqar.manage import flavors, pools, queues
+from zaqar.manage import flavors, pools, queues, quotas
 from zaqar.manage.output import Answer
+from zaqar.quotas import FIELDS, UNLIMITED
 from zaqar.storage.pooling.pools import Pools
 
 PROGRAM = "zaqar-manage"
@@ -23,8 +24,9 @@ def parser() -> ArgumentParser:
     """Return the parser of the whole command line."""
     made = ArgumentParser(
         PROGRAM,
-        description="Works on pools, flavors and the map of queues directly, with the "
-        "server's own configuration; run it as the user that the server runs as.",
+        description="Works on pools, flavors, the map of queues and quotas directly, "
+        "with the server's own configuration; run it as the user that the server runs "
+        "as.",
     )
     made.add_argument("--version", action="version", version=__version__)
     _add_common(made, config_file=None, config_dir=None, format="table")
@@ -32,6 +34,7 @@ def parser() -> ArgumentParser:
     _add_pool(_noun(nouns, "pool", "the stores that queues live in"))
     _add_flavor(_noun(nouns, "flavor", "classes of service of a project"))
     _add_queue(_noun(nouns, "queue", "which pool a queue lives in"))
+    _add_quota(_noun(nouns, "quota", "what projects may have and do"))
     _leaf(nouns, "doctor", None, "look for what is wrong, and say how to mend it")
     return made
 
@@ -120,6 +123,25 @@ def _add_queue(leaves: Any) -> None:
     _of_project(leaf).add_argument("--pool", required=True, help="whose store it is")
 
 
+def _add_quota(leaves: Any) -> None:
+    made = [_leaf(leaves, "list", quotas.list_, "list the projects with own quotas")]
+    for verb, run, text in (
+        ("show", quotas.show, "show the quotas of a project"),
+        ("set", quotas.set_, "give a project quotas of its own"),
+        ("unset", quotas.unset, "let the defaults hold for a project again"),
+    ):
+        made.append(_of_project(_leaf(leaves, verb, run, text)))
+    *_, set_, unset = made
+    for field in FIELDS:
+        option = f"--{field.replace('_', '-')}"
+        set_.add_argument(
+            option, type=_limit, metavar="N", help="a number, or 'unlimited'"
+        )
+        unset.add_argument(option, action="store_true", help="only this one")
+    for leaf in made:
+        leaf.set_defaults(about_quotas=True)
+
+
 # How a leaf is made -------------------------------------------------------------------
 
 
@@ -137,7 +159,7 @@ def _leaf(
     made: ArgumentParser = leaves.add_parser(
         name, help=text, description=f"{text.capitalize()}."
     )
-    made.set_defaults(run=run)
+    made.set_defaults(run=run, about_quotas=False)
     _add_common(made, config_file=SUPPRESS, config_dir=SUPPRESS, format=SUPPRESS)
     return made
 
@@ -174,6 +196,17 @@ def _named(leaf: ArgumentParser) -> ArgumentParser:
 def _of_project(leaf: ArgumentParser) -> ArgumentParser:
     leaf.add_argument("--project", required=True, help="the id of the project")
     return leaf
+
+
+def _limit(text: str) -> float:
+    if text == "unlimited":
+        return UNLIMITED
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{text!r} is neither a number nor 'unlimited'"
+        ) from None
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -44,11 +44,14 @@ def post(
     `size` is the length of the request in bytes. Without settings, the defaults of the
     service hold, whatever the queue says, and nothing is delayed. An absent queue is
     created.
-    Raises InvalidRequest, InvalidBody.
+    Raises InvalidRequest, InvalidBody, QuotaExceeded.
     """
     key = QueueKey(ctx.project, name)
     if not drafts:
         raise InvalidRequest("messages must hold at least one message.")
+    if service.quotas is not None:
+        size_of_bodies = sum(len(draft.body) for draft in drafts)
+        service.quotas.admit_messages(ctx.project, len(drafts), size_of_bodies)
 
     def step(queue: KnownQueue) -> list[str]:
         settings = queue.settings if with_settings else _plain(service)

@@ -4,8 +4,16 @@
 import ipaddress
 from typing import Any
 
+import msgspec
+
 from zaqar import __version__
-from zaqar.conf import RedisSettings, Settings, SqliteSettings, StoreSettings
+from zaqar.conf import (
+    QuotaSettings,
+    RedisSettings,
+    Settings,
+    SqliteSettings,
+    StoreSettings,
+)
 from zaqar.masking import masked
 
 # Characters of a key that nobody finds by trying.
@@ -27,6 +35,7 @@ def start_report(settings: Settings, pools: int | None = None) -> str:
         f"  engine          {settings.engine}, {settings.workers} workers of "
         f"{settings.threads} threads",
         f"  signed URLs     {_signing(settings)}",
+        f"  quotas          {_quotas(settings.quotas)}",
         f"  admin mode      {'on' if settings.admin_mode else 'off'}",
         *(f"  warning         {warning}" for warning in warnings(settings, pools)),
         "",
@@ -72,6 +81,17 @@ def _signing(settings: Settings) -> str:
     first, *others = [key.name for key in settings.signing_keys]
     before = f"; valid too: those of {', '.join(others)}" if others else ""
     return f"on, signed with key {first}{before}"
+
+
+def _quotas(given: QuotaSettings) -> str:
+    """Tell what projects may use, and where that is said."""
+    if not given.are_on:
+        return "off"
+    limits = msgspec.structs.asdict(given.defaults).items()
+    parts = [f"{name} {limit:.15g}" for name, limit in limits if limit is not None]
+    if given.per_project:
+        parts.append("per project: what zaqar-manage quota list shows")
+    return f"{'; '.join(parts)}; answered {given.status}"
 
 
 def base_url(settings: Settings) -> str:

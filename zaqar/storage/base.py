@@ -46,6 +46,7 @@ from zaqar.model import (
     Queue,
     QueueKey,
     QueueStats,
+    Usage,
 )
 
 # What a store may promise, in the order in which it is told (contract: capabilities).
@@ -120,6 +121,14 @@ class Store(Protocol):
 
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
         """Return the numbers of live messages."""
+        ...
+
+    def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
+        """Return how many live messages the project has, and the size of their bodies.
+
+        Without `sizes`, which may have to look at each message, the size is 0. What
+        changes meanwhile may be counted or not; nobody waits for it.
+        """
         ...
 
     def purge_queue(
@@ -309,12 +318,13 @@ class Store(Protocol):
 
 
 class Registry(Protocol):
-    """What is known of pools: the directory of pools and flavors, the map of queues.
+    """What all nodes agree on: pools and flavors, the map of queues, quotas.
 
     The directory is one small document that is read and written whole; what it means
     is `zaqar.directory`'s. The map says which queue lives in which pool. Both are
     versioned: a write names the version that it was made from, so of two racing writers
     one learns that it has to look again. Keys are any text; projects do not mix.
+    The quota of a project is a small document too; what it means is `zaqar.quotas`'s.
     Raises StorageUnavailable.
     """
 
@@ -372,6 +382,31 @@ class Registry(Protocol):
         """Set some queues of the pool free, `limit` at most; return how many.
 
         Less than `limit`: there are no more.
+        """
+        ...
+
+    def get_quota(self, project: str) -> bytes:
+        """Return what is stored of the project's own quota; empty: nothing."""
+        ...
+
+    def set_quota(self, project: str, document: bytes) -> None:
+        """Store the project's own quota, whatever it was before; empty: none."""
+        ...
+
+    def list_quotas(
+        self, *, marker: str | None = None, limit: int
+    ) -> list[tuple[str, bytes]]:
+        """Return projects with a quota of their own behind `marker`, in byte order.
+
+        Less than `limit`: there are no more.
+        """
+        ...
+
+    def take_request(self, project: str, *, rate: float, burst: int) -> float | None:
+        """Take a request out of a rate that all nodes share (`quotas.take`).
+
+        Returns how many seconds too early it comes; 0: it is taken. None: this registry
+        shares no rates, each node has its own. One quick attempt.
         """
         ...
 

@@ -34,6 +34,7 @@ STATUSES: dict[type[ZaqarError], tuple[int, str]] = {
     errors.MetadataKeyNotFound: (409, "Resource conflict"),
     errors.MessageIsClaimed: (403, "Unable to delete"),
     errors.ClaimDoesNotHoldMessage: (400, "Unable to delete"),
+    errors.QuotaExceeded: (429, "Quota exceeded"),
     errors.StorageUnavailable: (503, "Service temporarily unavailable"),
 }
 

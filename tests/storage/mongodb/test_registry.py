@@ -29,7 +29,7 @@ from zaqar.storage.mongodb.store import MongoStore
 def cleared(uri: str) -> str:
     """Return the name of a database whose registry is empty; its indexes stay."""
     with MongoClient[dict[str, Any]](uri) as client:
-        for collection in ("directory", "bindings"):
+        for collection in ("directory", "bindings", "quotas"):
             client[NAME][collection].delete_many({})
     return NAME
 

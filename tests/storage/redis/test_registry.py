@@ -81,6 +81,9 @@ def test_each_step_is_one_command(
     registry.list_queues("project", limit=9)
     registry.unbind_queue(QueueKey("project", "none"), first)
     registry.unbind_pool("none", 9)
+    registry.set_quota("project", b"")
+    registry.list_quotas(limit=9)
+    registry.take_request("project", rate=1.0, burst=2)
     wire = Wire(monkeypatch)
 
     steps: list[Callable[[], object]] = [
@@ -94,6 +97,10 @@ def test_each_step_is_one_command(
         lambda: registry.unbind_queue(KEY, second),
         lambda: registry.count_bound("pool"),
         lambda: registry.unbind_pool("pool", 9),
+        lambda: registry.set_quota("project", b"{}"),
+        lambda: registry.get_quota("project"),
+        lambda: registry.list_quotas(limit=9),
+        lambda: registry.take_request("project", rate=1.0, burst=2),
         registry.ping,
     ]
     for number, step in enumerate(steps, start=1):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The MongoDB registry: the directory and the map of queues, one document for each.
+"""The MongoDB registry: directory, map of queues, quotas; one document for each.
 
 The directory (collection `directory`)::
 
@@ -10,6 +10,11 @@ A binding (collection `bindings`)::
 
     _id        text that names project and queue, see `name_of`
     project, name, pool, version
+
+A quota (collection `quotas`)::
+
+    _id        the project
+    document
 
 A conditional write is an update or an insert of one document. Both are written to a
 majority, and only what a majority has is read: no queue is used where it does not stay.
@@ -50,6 +55,7 @@ class MongoRegistry:
         database: Any = self._database
         self._directory = database.directory.with_options(read_concern=majority)
         self._bindings = database.bindings.with_options(read_concern=majority)
+        self._quotas = database.quotas.with_options(read_concern=majority)
         self._is_ready = False
         with suppress(StorageUnavailable):
             self._prepare()
@@ -197,6 +203,33 @@ class MongoRegistry:
             if len(ids) < size:
                 break
         return freed
+
+    # Quotas ---------------------------------------------------------------------------
+
+    def get_quota(self, project: str) -> bytes:
+        with self._answering():
+            found = self._quotas.find_one({"_id": project})
+        return b"" if found is None else found["document"]
+
+    def set_quota(self, project: str, document: bytes) -> None:
+        wanted = {"_id": project}
+        with self._answering():
+            if document:
+                new = {"$set": {"document": document}}
+                self._quotas.update_one(wanted, new, upsert=True)
+            else:
+                self._quotas.delete_one(wanted)
+
+    def list_quotas(
+        self, *, marker: str | None = None, limit: int
+    ) -> list[tuple[str, bytes]]:
+        wanted: Document = {} if marker is None else {"_id": {"$gt": marker}}
+        with self._answering():
+            found = self._quotas.find(wanted, sort=[("_id", 1)], limit=limit)
+            return [(each["_id"], each["document"]) for each in found]
+
+    def take_request(self, project: str, *, rate: float, burst: int) -> None:
+        return None
 
     # Upkeep ---------------------------------------------------------------------------
 

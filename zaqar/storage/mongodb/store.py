@@ -26,6 +26,7 @@ from zaqar.model import (
     Queue,
     QueueKey,
     QueueStats,
+    Usage,
 )
 from zaqar.storage.mongodb import indexes, opening
 from zaqar.storage.mongodb.claiming import Terms
@@ -36,6 +37,7 @@ from zaqar.storage.mongodb.failures import Patience, answering
 from zaqar.storage.mongodb.floors import Floors
 from zaqar.storage.mongodb.letters import Letters
 from zaqar.storage.mongodb.listing import Ask, Listing
+from zaqar.storage.mongodb.measuring import Measuring
 from zaqar.storage.mongodb.moving import Moving
 from zaqar.storage.mongodb.popping import Popping
 from zaqar.storage.mongodb.posting import Posting
@@ -116,6 +118,7 @@ class MongoStore:
             self._floors,
             self._turns,
         )
+        self._measuring = Measuring(self._database)
         self._is_ready = False
         with suppress(StorageUnavailable):
             self._prepare()
@@ -178,6 +181,10 @@ class MongoStore:
     @step
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
         return self._statistics.read(key, now)
+
+    @step
+    def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
+        return self._measuring.measure(project, sizes=sizes, now=now)
 
     @step
     def purge_queue(

@@ -21,11 +21,13 @@ from zaqar.model import (
     Queue,
     QueueKey,
     QueueStats,
+    Usage,
 )
 from zaqar.storage.base import CAPABILITIES, Store
 from zaqar.storage.pooling.births import Births
 from zaqar.storage.pooling.letters import Letters
 from zaqar.storage.pooling.listing import Listing
+from zaqar.storage.pooling.measuring import Measuring
 from zaqar.storage.pooling.places import Places
 from zaqar.storage.pooling.pools import Pools
 from zaqar.storage.pooling.routing import Routing
@@ -46,6 +48,7 @@ class Router:
         self._births = Births(pools, self._places, self._routing, flavor_of)
         self._letters = Letters(pools, self._places)
         self._listing = Listing(pools)
+        self._measuring = Measuring(pools)
 
     # Queues ---------------------------------------------------------------------------
 
@@ -106,6 +109,9 @@ class Router:
 
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
         return self._routing.at(key, lambda store: store.queue_stats(key, now=now))
+
+    def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
+        return self._measuring.measure(project, sizes=sizes, now=now)
 
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float

@@ -45,15 +45,15 @@ SOON = (BusyLoadingError, ClusterDownError, TryAgainError)
 class Script:
     """A Lua script; the server knows it by its digest once it was loaded.
 
-    `repeatable`: it may be sent again when its answer was lost. `base` and `shares`:
-    pieces that stand before it.
+    `repeatable`: it may be sent again when its answer was lost. `base` (may be empty)
+    and `shares`: pieces that stand before it.
     """
 
     def __init__(
         self, name: str, *shares: str, base: str = "common", repeatable: bool = True
     ) -> None:
         folder = files("zaqar.storage.redis") / "scripts"
-        pieces = [folder / f"{piece}.lua" for piece in (base, *shares, name)]
+        pieces = [folder / f"{piece}.lua" for piece in (base, *shares, name) if piece]
         self.text = "".join([piece.read_text() for piece in pieces])
         self.digest = sha1(self.text.encode()).hexdigest()
         self.repeatable = repeatable
@@ -74,14 +74,14 @@ class Client:
         # Nobody waits for a server that somebody has given up on just now.
         self._gate = Gate(self._nodes.place, self._attempt_seconds)
 
-    def run(self, script: Script, key: str, *values: Any) -> Any:
+    def run(self, script: Script, key: str, *values: Any, attempts: int = -1) -> Any:
         """Run a script on the keys of one queue and return its reply."""
         # NOTE: the second key never exists. So a node of a cluster that has only some
         # of the keys, because their slot is moving, refuses the script (TRYAGAIN)
         # instead of running half of it.
         keys = (2, key, f"{key}:0") if self._is_cluster else (1, key)
         command = ("EVALSHA", script.digest, *keys, *values)
-        return self._ask(key, command, script.repeatable, script=script)
+        return self._ask(key, command, script.repeatable, attempts, script)
 
     def ask(self, key: str, command: Command, *, attempts: int = -1) -> Any:
         """Send a command, which must bear repetition, to the server that has the key,

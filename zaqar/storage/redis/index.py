@@ -75,6 +75,13 @@ class Index:
         counted: int = self._client.ask(self._keys.index, command)
         return counted
 
+    def of(self, project: str) -> Iterator[list[QueueKey]]:
+        """Go through the queues of the project, some at a time; absent ones too."""
+        first, last = project_range(project, None)
+        while entries := self._entries(first, last, PAGE):
+            yield [key_of(entry) for entry in entries]
+            first = b"(" + entries[-1]
+
     def page(
         self,
         project: str,

@@ -26,6 +26,13 @@ class Keys:
         # PERF: quoting takes 2 µs.
         self.record = lru_cache(maxsize=10_000)(self._record)
 
+    def rate(self, project: str) -> str:
+        """Return the key of the rate of a project's requests; in a slot of its own.
+
+        See scripts/take.lua.
+        """
+        return f"{self._prefix}:{{rate:{quote(project, safe='')}}}"
+
     def _record(self, key: QueueKey) -> str:
         project, name = quote(key.project, safe=""), quote(key.name, safe="")
         return f"{self._prefix}:{{{project}/{name}}}"

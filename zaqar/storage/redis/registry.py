@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Redis registry: the directory and the map of queues, one command each."""
+"""The Redis registry: directory, map of queues, quotas, rates; one command each."""
 
 from typing import Any
 
@@ -17,6 +17,9 @@ BIND = Script("bind", base="registry")
 UNBIND = Script("unbind", base="registry")
 UNBIND_POOL = Script("unbind_pool", base="registry")
 BOUND = Script("bound", base="registry")
+SET_QUOTA = Script("set_quota", base="registry")
+QUOTAS = Script("quotas", base="registry")
+TAKE = Script("take", base="", repeatable=False)
 
 # How many bindings one script looks at or removes.
 PAGE = 500
@@ -47,6 +50,8 @@ class RedisRegistry:
         self._directory = f"{root}:directory"
         self._bindings = f"{root}:bindings"
         self._names = f"{root}:names"
+        self._quotas = f"{root}:quotas"
+        self._rate = Keys(prefix).rate
         self._pulse = f"{root}:pulse"
         opening.check(self._client)
 
@@ -111,6 +116,32 @@ class RedisRegistry:
             if done < size:
                 break
         return freed
+
+    def get_quota(self, project: str) -> bytes:
+        command = ("HGET", self._quotas, project)
+        return self._client.ask(self._quotas, command) or b""
+
+    def set_quota(self, project: str, document: bytes) -> None:
+        self._client.run(SET_QUOTA, self._root, project, document)
+
+    def list_quotas(
+        self, *, marker: str | None = None, limit: int
+    ) -> list[tuple[str, bytes]]:
+        found: list[tuple[str, bytes]] = []
+        first = b"-" if marker is None else b"(" + marker.encode()
+        while len(found) < limit:
+            size = min(limit - len(found), PAGE)
+            _, projects, documents = self._client.run(QUOTAS, self._root, first, size)
+            found += zip(map(bytes.decode, projects), documents, strict=True)
+            if len(projects) < size:
+                break
+            first = b"(" + projects[-1]
+        return found
+
+    def take_request(self, project: str, *, rate: float, burst: int) -> float:
+        key = self._rate(project)
+        early = self._client.run(TAKE, key, repr(rate), burst, attempts=0)
+        return float(early)
 
     def ping(self) -> None:
         self._client.ask(self._pulse, ("SET", self._pulse, 1), attempts=1)

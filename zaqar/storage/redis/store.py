@@ -26,8 +26,9 @@ from zaqar.model import (
     Queue,
     QueueKey,
     QueueStats,
+    Usage,
 )
-from zaqar.storage.redis import opening, packing
+from zaqar.storage.redis import measuring, opening, packing
 from zaqar.storage.redis.address import parse
 from zaqar.storage.redis.client import Client, Script
 from zaqar.storage.redis.index import Index
@@ -164,6 +165,11 @@ class RedisStore:
             claimed,
             Landmark(oldest.decode(), float(since)),
             Landmark(newest.decode(), float(latest)),
+        )
+
+    def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
+        return measuring.measure(
+            self._client, self._keys, self._index, project, sizes=sizes, now=now
         )
 
     def purge_queue(

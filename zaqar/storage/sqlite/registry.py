@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQLite registry: the directory and the map of queues, one transaction each."""
+"""The SQLite registry: directory, map of queues, quotas; one transaction each."""
 
 import sqlite3
 
@@ -13,6 +13,7 @@ UNBIND_POOL = """
     DELETE FROM bindings WHERE (project, name) IN
     (SELECT project, name FROM bindings WHERE pool = ? LIMIT ?)
 """
+SET_QUOTA = "REPLACE INTO quotas (project, document) VALUES (?, ?)"
 UNBIND = "DELETE FROM bindings WHERE project = ? AND name = ?"
 
 
@@ -112,6 +113,35 @@ class SqliteRegistry:
         return self._database.write(
             lambda connection: connection.execute(UNBIND_POOL, (pool, limit)).rowcount
         )
+
+    def get_quota(self, project: str) -> bytes:
+        with self._database.reading() as connection:
+            found: tuple[bytes] | None = connection.execute(
+                "SELECT document FROM quotas WHERE project = ?", (project,)
+            ).fetchone()
+            return b"" if found is None else found[0]
+
+    def set_quota(self, project: str, document: bytes) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            if document:
+                connection.execute(SET_QUOTA, (project, document))
+            else:
+                connection.execute("DELETE FROM quotas WHERE project = ?", (project,))
+
+        self._database.write(write)
+
+    def list_quotas(
+        self, *, marker: str | None = None, limit: int
+    ) -> list[tuple[str, bytes]]:
+        with self._database.reading() as connection:
+            return connection.execute(
+                "SELECT project, document FROM quotas WHERE ?1 IS NULL OR project > ?1"
+                " ORDER BY project LIMIT ?2",
+                (marker, limit),
+            ).fetchall()
+
+    def take_request(self, project: str, *, rate: float, burst: int) -> None:
+        return None
 
     def ping(self) -> None:
         self._database.ping()

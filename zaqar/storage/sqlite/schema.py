@@ -182,6 +182,13 @@ MIGRATIONS = (
     -- Numbers of outboxes that are gone and that the sweep still empties.
     CREATE TABLE old_outboxes (outbox INTEGER PRIMARY KEY);
     """,
+    """
+    -- Projects with quotas of their own.
+    CREATE TABLE quotas (
+        project TEXT PRIMARY KEY,
+        document BLOB NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -17,9 +17,11 @@ from zaqar.model import (
     Queue,
     QueueKey,
     QueueStats,
+    Usage,
 )
 from zaqar.storage.sqlite import (
     claim_steps,
+    measuring,
     message_steps,
     moving_steps,
     queue_steps,
@@ -122,6 +124,10 @@ class SqliteStore(SqliteOutboxes):
 
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
         return self._look(key, now, queue_steps.stats)
+
+    def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
+        with self._database.reading() as connection:
+            return measuring.measure(connection, project, sizes=sizes, now=now)
 
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float

@@ -7,7 +7,13 @@ import falcon
 import msgspec
 from oslo_log import log
 
-from zaqar.errors import NotAcceptable, StorageUnavailable, UnknownRoute, ZaqarError
+from zaqar.errors import (
+    NotAcceptable,
+    QuotaExceeded,
+    StorageUnavailable,
+    UnknownRoute,
+    ZaqarError,
+)
 from zaqar.service import Service
 from zaqar.transport.auth import Application, Authentication, keystone
 from zaqar.transport.statuses import INTERNAL_ERROR, STATUSES
@@ -39,6 +45,8 @@ def _falcon_app(
     app.req_options.auto_parse_form_urlencoded = False
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(ZaqarError, _expected)
+    if service.settings.quotas.status != STATUSES[QuotaExceeded][0]:
+        app.add_error_handler(QuotaExceeded, _unavailable)
     app.add_error_handler(falcon.HTTPError, _as_it_is)
     for route in table:
         app.add_route(route.path, route.resource)
@@ -74,10 +82,23 @@ def _expected(
     if isinstance(error, NotAcceptable):
         raise falcon.HTTPNotAcceptable(description=str(error))
     headers = None
-    if isinstance(error, StorageUnavailable):
+    if isinstance(error, StorageUnavailable | QuotaExceeded):
         headers = {"Retry-After": str(error.retry_after)}
+    if isinstance(error, StorageUnavailable):
         LOG.error("%s %r: %s", req.method, req.path, error)
     raise falcon.HTTPError(status, title=title, description=str(error), headers=headers)
+
+
+def _unavailable(
+    req: falcon.Request, resp: falcon.Response, error: QuotaExceeded, params: Any
+) -> NoReturn:
+    """Answer a quota to clients that do not know its status."""
+    raise falcon.HTTPError(
+        STATUSES[StorageUnavailable][0],
+        title=STATUSES[QuotaExceeded][1],
+        description=str(error),
+        headers={"Retry-After": str(error.retry_after)},
+    )
 
 
 def _unexpected(

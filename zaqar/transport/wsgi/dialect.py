@@ -15,7 +15,8 @@ class Route(msgspec.Struct, frozen=True):
     """A path, its resource, and the rules of its methods.
 
     An anonymous route needs neither client nor project; so it has no header to check.
-    Signed requests reach no route that is not `signable`.
+    Signed requests reach no route that is not `signable`. An `unmetered` one is served
+    however many requests come.
     """
 
     path: str
@@ -23,6 +24,7 @@ class Route(msgspec.Struct, frozen=True):
     rules: Rules
     anonymous: bool = False
     signable: bool = False
+    unmetered: bool = False
 
 
 # Name, template below the prefix, methods.

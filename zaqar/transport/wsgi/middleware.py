@@ -2,8 +2,8 @@
 """The gate of every routed request: headers become a Context, in a fixed order.
 
 Route (404) -> signature (404) -> form (400) -> Accept (406) -> Client-ID (400) ->
-project (400) -> queue name (400) -> method (405) -> policy (403); then the resource
-reads query and body.
+project (400) -> rate of the project (429) -> queue name (400) -> method (405) ->
+policy (403); then the resource reads query and body.
 """
 
 import re
@@ -74,6 +74,8 @@ class Gate:
             check_headers(req, env)
             client = client_of(env, self._service.limits)
             project = project_of(env)
+            if self._service.quotas is not None and not route.unmetered:
+                self._service.quotas.admit_request(project)
             if "queue_name" in params:
                 check_queue_name(params["queue_name"])
         context = Context(project, client, roles, request_id, granted)

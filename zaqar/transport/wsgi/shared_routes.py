@@ -80,7 +80,12 @@ def admin_routes(
     if not service.settings.admin_mode:
         return []
     table = [
-        Route("/health", discovery.HealthResource(service), {"GET": "health:get"}),
+        Route(
+            "/health",
+            discovery.HealthResource(service),
+            {"GET": "health:get"},
+            unmetered=True,
+        ),
     ]
     if service.pools is not None:
         table += _pool_routes(service.pools, service.limits, dialect, of_flavor)

@@ -9,6 +9,8 @@
 --                        in byte order of the names
 --   <r>:bindings   hash  entry -> its binding, a MessagePack array: pool, version
 --   <r>:p:<pool>   set   entries of the queues that are bound to the pool
+--   <r>:quotas     hash  project -> its own quota; only of those that have one
+--   <r>:projects   zset  these projects, score 0, in byte order
 --   <r>:pulse      text  what a ping writes
 --
 -- A reply is an array that begins with: 0 done   1 what is stored has another version
