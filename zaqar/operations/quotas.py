@@ -42,7 +42,7 @@ PATIENCE = 1.5
 REFRESH = 5.0
 # Of each measurement's time so many times as much passes before the next, but for a
 # store that hangs.
-REST, LONGEST_REST = 100, 60.0
+REST, LONGEST_REST = 50, 60.0
 # What is said to who has too many things: when to try again, in seconds.
 COME_BACK = 10
 
