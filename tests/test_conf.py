@@ -17,8 +17,8 @@ from zaqar.conf import (
     pool_store,
 )
 from zaqar.errors import ConfigurationError
+from zaqar.keys import Key
 from zaqar.limits import Limits
-from zaqar.signing import Key
 
 Load = Callable[..., Settings]
 
@@ -377,6 +377,52 @@ def test_keys_of_signed_urls_that_cannot_work_are_refused_and_not_told(
         load(f"[signed_url]\n{lines}\n")
 
     assert "[signed_url]" in str(caught.value)
+    assert "TOLD" not in str(caught.value)
+
+
+def test_keys_of_bodies_are_the_one_that_encrypts_and_those_before(load: Load) -> None:
+    option = "[transport]\nmessage_encryption_"
+    settings = load(
+        f"{option}key = new\nmessage_encryption_key_id = 2026-11\n"
+        'message_encryption_previous_keys = 2026-05:old, "2025:a:b,c"\n'
+    )
+
+    assert settings.encryption_keys == (
+        Key("2026-11", "new"),
+        Key("2026-05", "old"),
+        Key("2025", "a:b,c"),
+    )
+    assert load(f"{option}key = k\n").encryption_keys == (Key("current", "k"),)
+    assert load("").encryption_keys == ()
+    allowed = load(f"{option}allow_builtin_key = true\n")
+    assert allowed.encryption_keys == (Key("current", "AES256"),)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("key = AES256", "everybody knows.*allow_builtin_key = true"),
+        ("key = TOLD\nprevious_keys = old:AES256", "everybody knows"),
+        ("previous_keys = a:TOLD", "message_encryption_previous_keys need a message_"),
+        (
+            "key = TOLD\nprevious_keys = TOLD",
+            "number 1 is not message_encryption_key_i",
+        ),
+        ("key = TOLD\nprevious_keys = current:TOLD", "must differ"),
+        (f"key = TOLD\nkey_id = {'x' * 65}", "64 bytes at most"),
+        ("read_cbc = true", "read_cbc needs a message_encryption_key"),
+        ("algorithms = RSA", "message_encryption_algorithms"),
+    ],
+)
+def test_keys_of_bodies_that_cannot_work_are_refused_and_not_told(
+    load: Load, lines: str, told: str
+) -> None:
+    options = "\n".join(f"message_encryption_{line}" for line in lines.split("\n"))
+
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        load(f"[transport]\n{options}\n")
+
+    assert "[transport]" in str(caught.value)
     assert "TOLD" not in str(caught.value)
 
 

@@ -42,11 +42,12 @@ def test_reserved_keys_come_to_settings() -> None:
         "_dead_letter_queue": "dead",
         "_max_claim_count": 3,
         "_dead_letter_queue_messages_ttl": 90,
+        "_enable_encrypt_messages": True,
     }
 
     settings = settings_of(metadata, LIMITS)
 
-    assert settings == QueueSettings(1000, 120, 30, DeadLetter("dead", 3, 90))
+    assert settings == QueueSettings(1000, 120, 30, DeadLetter("dead", 3, 90), True)
     assert settings.delays
 
 
@@ -87,6 +88,7 @@ def test_a_user_value_that_says_nothing_is_shown_as_it_is() -> None:
         ("_max_claim_count", 1),
         ("_max_claim_count", 2**63 - 1),
         ("_enable_encrypt_messages", False),
+        ("_enable_encrypt_messages", True),
         ("_flavor", "gold"),
         ("_retry_policy", {"minimum_delay": 1}),
         ("_anything", {"else": ["is", "kept"]}),
@@ -119,7 +121,7 @@ def test_metadata_is_accepted(key: str, value: object) -> None:
         ("_max_claim_count", 0),
         ("_max_claim_count", 2**63),
         ("_max_claim_count", "3"),
-        ("_enable_encrypt_messages", True),
+        ("_enable_encrypt_messages", 1),
         ("_enable_encrypt_messages", "yes"),
         ("_flavor", 1),
         ("_retry_policy", []),

@@ -10,9 +10,9 @@ from zaqar import __version__
 from zaqar.cli import check_openness
 from zaqar.conf import MongoSettings, RedisSettings, Settings, SqliteSettings
 from zaqar.errors import ConfigurationError
+from zaqar.keys import Key
 from zaqar.limits import Limits
 from zaqar.server.report import base_url, curl, start_report, warnings
-from zaqar.signing import Key
 
 SETTINGS = Settings(
     bind="127.0.0.1",
@@ -54,6 +54,7 @@ def with_(**changes: object) -> Settings:
         "gunicorn, 2 workers of 8 threads",
         "admin mode      off",
         "signed URLs     off: no key is set in [signed_url]",
+        "encryption      off: no [transport] message_encryption_key is set",
         "every user of this machine can be every tenant",
     ],
 )
@@ -100,6 +101,15 @@ def test_any_other_address_is_warned_of(bind: str) -> None:
         ),
         ({"admin_mode": True}, "admin mode is on"),
         ({"signing_keys": (Key("now", "x" * 31),)}, "key now of signed URLs"),
+        (
+            {"encryption_keys": (Key("now", "x" * 31),)},
+            "key now of encrypted bodies has less than 32 characters",
+        ),
+        (
+            {"encryption_keys": (Key("now", "x" * 32), Key("old", "AES256"))},
+            "key old of encrypted bodies is AES256",
+        ),
+        ({"read_cbc": True}, "message_encryption_read_cbc"),
     ],
 )
 def test_unsafe_settings_are_warned_of(
@@ -120,6 +130,18 @@ def test_keys_of_signed_urls_are_told_by_their_names() -> None:
     assert "on, signed with key 2026-11; valid too: those of 2026-05\n" in report
     assert "aaaa" not in report
     assert "aaaa" not in repr(with_(signing_keys=(one, other)))
+    assert "has less than" not in report
+
+
+def test_keys_of_bodies_are_told_by_their_names() -> None:
+    one, other = Key("2026-11", "a" * 32), Key("2026-05", "b" * 32)
+
+    report = start_report(with_(encryption_keys=(one, other)))
+
+    told = "for queues that ask for it, with key 2026-11; read too: those of 2026-05\n"
+    assert told in report
+    assert "aaaa" not in report
+    assert "aaaa" not in repr(with_(encryption_keys=(one, other)))
     assert "has less than" not in report
 
 

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from zaqar import signing
 from zaqar.errors import InvalidRequest, SignatureRefused
-from zaqar.signing import Key, Terms
+from zaqar.keys import Key
+from zaqar.signing import Terms
 
 KEY = Key("now", "7 secret é")
 OLD = Key("before", "old")

@@ -11,12 +11,12 @@ import platformdirs
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import __version__
+from zaqar import __version__, keys
 from zaqar.errors import ConfigurationError, InvalidRequest
+from zaqar.keys import Key
 from zaqar.limits import Limits
 from zaqar.options import DEFAULT_OPTIONS, OPTIONS, STORAGE_OPTIONS
 from zaqar.quotas import FIELDS, NONE, Quota, made
-from zaqar.signing import Key
 
 
 class SqliteSettings(msgspec.Struct, frozen=True):
@@ -89,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True):
     `registry` is where pools are kept; None: there are no pools, all queues live in
     `store`. `data_folder` is where files of pools may be. The first of `signing_keys`
     signs URLs, all of them are good for verifying; none: there are no signed URLs.
+    So with `encryption_keys` and bodies; `read_cbc`: those of the reference too.
     """
 
     bind: str
@@ -113,6 +114,8 @@ class Settings(msgspec.Struct, frozen=True):
     limits: Limits
     config: Any
     signing_keys: tuple[Key, ...] = ()
+    encryption_keys: tuple[Key, ...] = ()
+    read_cbc: bool = False
     # Empty: clients are believed.
     auth_strategy: str = ""
     insecure: bool = False
@@ -231,7 +234,9 @@ def _settings(config: Any) -> Settings:
         strict_patch=transport.strict_patch,
         limits=limits,
         config=config,
-        signing_keys=_signing_keys(config.signed_url),
+        signing_keys=keys.of_urls(config),
+        encryption_keys=keys.of_bodies(config),
+        read_cbc=transport.message_encryption_read_cbc,
         auth_strategy=config.auth_strategy,
         insecure=config.insecure,
         quotas=_quota_settings(config.quota, os.path.dirname(registry_file)),
@@ -246,30 +251,6 @@ def _quota_settings(group: Any, folder: str) -> QuotaSettings:
     return QuotaSettings(
         defaults, group.per_project, group.exceeded_status, group.folder or folder
     )
-
-
-def _signing_keys(group: Any) -> tuple[Key, ...]:
-    """Return the key that signs and those that did so before."""
-    if not group.secret_key:
-        if group.previous_keys:
-            raise ConfigurationError("[signed_url] previous_keys need a secret_key.")
-        return ()
-    keys = [Key(group.key_id, group.secret_key)]
-    for number, text in enumerate(group.previous_keys, 1):
-        name, _, secret = text.partition(":")
-        # SECURITY: the text may be a key, and is not repeated.
-        if not name or not secret:
-            raise ConfigurationError(
-                f"[signed_url] previous_keys: number {number} is not key_id:secret_key."
-            )
-        keys.append(Key(name, secret))
-    names = [key.name for key in keys]
-    if not all(names) or len(set(names)) < len(names):
-        raise ConfigurationError(
-            "[signed_url] key_id and those of previous_keys must differ, and not be "
-            "empty."
-        )
-    return tuple(keys)
 
 
 def management_store(settings: Settings) -> StoreSettings:

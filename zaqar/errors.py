@@ -31,6 +31,7 @@ ZaqarError
 ├── DirectoryChanged            somebody else changed pools or flavors meanwhile
 ├── BindingChanged              somebody else bound the queue, or set it free
 ├── StorageUnavailable          try again later
+│   └── KeyUnavailable          a body can be neither encrypted nor decrypted here
 └── ConfigurationError          the service cannot start like this
 """
 
@@ -272,6 +273,12 @@ class StorageUnavailable(ZaqarError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class KeyUnavailable(StorageUnavailable):
+    """Raised when there is no key for a body that must be encrypted, or was."""
+
+    retry_after = 30
 
 
 class ConfigurationError(ZaqarError):

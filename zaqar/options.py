@@ -306,6 +306,44 @@ TRANSPORT_OPTIONS = [
         default=False,
         help="PATCH of a queue that does not exist answers 404 instead of making it.",
     ),
+    cfg.StrOpt(
+        "message_encryption_algorithms",
+        default="AES256",
+        choices=["AES256"],
+        help="How bodies of messages are encrypted: AES-256-GCM.",
+    ),
+    cfg.StrOpt(
+        "message_encryption_key",
+        default="",
+        secret=True,
+        help="The key that encrypts bodies of messages in queues that ask for it by "
+        "_enable_encrypt_messages. Empty: that is refused.",
+    ),
+    cfg.StrOpt(
+        "message_encryption_key_id",
+        default="current",
+        help="A name of message_encryption_key; it is stored with each body.",
+    ),
+    cfg.ListOpt(
+        "message_encryption_previous_keys",
+        item_type=types.String(quotes=True),
+        default=[],
+        secret=True,
+        help="Keys that encrypt no more, each as key_id:key. Bodies that they have "
+        "encrypted can be read. A key with a comma is written in quotes.",
+    ),
+    cfg.BoolOpt(
+        "message_encryption_allow_builtin_key",
+        default=False,
+        help="Take AES256 for a key, which everybody knows and which protects nothing; "
+        "it is the message_encryption_key then if none is set.",
+    ),
+    cfg.BoolOpt(
+        "message_encryption_read_cbc",
+        default=False,
+        help="For the time of a migration: in queues that encrypt, show texts that "
+        "Zaqar has encrypted by AES-256-CBC with one of the keys as what they were.",
+    ),
 ]
 
 SIGNED_URL_OPTIONS = [

@@ -44,6 +44,7 @@ class QueueSettings(msgspec.Struct, frozen=True):
     message_ttl: int
     message_delay: int
     dead_letter: DeadLetter | None
+    encrypts: bool = False
 
     @property
     def delays(self) -> bool:
@@ -59,7 +60,11 @@ def settings_of(metadata: Metadata, limits: Limits) -> QueueSettings:
             shown[DEAD_LETTER_QUEUE], shown[MAX_CLAIM_COUNT], shown[DEAD_LETTER_TTL]
         )
     return QueueSettings(
-        shown[POST_SIZE], shown[MESSAGE_TTL], shown[MESSAGE_DELAY], dead_letter
+        shown[POST_SIZE],
+        shown[MESSAGE_TTL],
+        shown[MESSAGE_DELAY],
+        dead_letter,
+        shown[ENCRYPTION],
     )
 
 
@@ -121,13 +126,9 @@ def _text(key: str, value: Any, limits: Limits) -> None:
         raise InvalidRequest(f"{key} must be a string.")
 
 
-def _no_encryption(key: str, value: Any, limits: Limits) -> None:
+def _boolean(key: str, value: Any, limits: Limits) -> None:
     if not isinstance(value, bool):
         raise InvalidRequest(f"{key} must be true or false.")
-    if value:
-        raise InvalidRequest(
-            f"{key}: this server does not encrypt messages; leave the key out."
-        )
 
 
 CHECKS: Mapping[str, Check] = {
@@ -137,7 +138,7 @@ CHECKS: Mapping[str, Check] = {
     DEAD_LETTER_QUEUE: _queue_name,
     DEAD_LETTER_TTL: _integer(MIN_TTL, lambda limits: limits.max_message_ttl),
     MAX_CLAIM_COUNT: _integer(1, lambda limits: INT64_MAX),
-    ENCRYPTION: _no_encryption,
+    ENCRYPTION: _boolean,
     FLAVOR: _text,
     RETRY_POLICY: lambda key, value, limits: check_retry_policy(value),
 }

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from zaqar import conf, stores
+from zaqar.bodies import Bodies
 from zaqar.clock import Clock
 from zaqar.conf import Settings
 from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
@@ -68,6 +69,11 @@ class KnownQueues:
     def forget(self, key: QueueKey) -> None:
         self._known.pop(key, None)
 
+    def was_outdated(self, key: QueueKey) -> bool:
+        """Look at the queue again; say whether something else was known of it."""
+        known = self._known.pop(key, None)
+        return known is not None and self.get(key) != known
+
     def attempt(self, key: QueueKey, step: Callable[[KnownQueue], T]) -> T:
         """Run the step with what is known of the queue, again if that was outdated."""
         for _ in range(ATTEMPTS):
@@ -109,6 +115,11 @@ class Service:
         self._registry = registry
         # PERF: None where there are none, so that they cost one comparison.
         self.quotas = _quotas(self, registry) if settings.quotas.are_on else None
+        self.bodies = Bodies(
+            settings.encryption_keys,
+            read_cbc=settings.read_cbc,
+            encrypts=self._encrypts,
+        )
 
     def create_queue(self, key: QueueKey, metadata: Metadata) -> bool:
         """Create the queue if it is absent; say whether it is new.
@@ -124,6 +135,14 @@ class Service:
             revision=new_revision(),
             now=self.now(),
         )
+
+    def _encrypts(self, key: QueueKey) -> bool:
+        """Say whether the queue encrypts, by what the store says now."""
+        try:
+            metadata = self.store.get_queue(key).metadata
+        except QueueNotFound:
+            return False
+        return settings_of(metadata, self.limits).encrypts
 
     def close(self) -> None:
         self.store.close()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from zaqar.errors import InvalidRequest, SignatureRefused
+from zaqar.keys import Key
 
 # NOTE: a backslash and the letter n, no line end (contract: signed URLs).
 SEPARATOR = r"\n"
@@ -20,17 +21,6 @@ EXPIRES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 # A path that can be read in one way only: no escapes, no empty steps, no dots as steps.
 PLAIN_PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[\w.-]+)+", re.ASCII)
 REFUSED = "The request has no signature that is valid for it."
-
-
-class Key(msgspec.Struct, frozen=True):
-    """A key that signs or has signed; its name is for logs and never on the wire."""
-
-    name: str
-    secret: str
-
-    def __repr__(self) -> str:
-        # SECURITY: settings are printed; their keys must not be.
-        return f"Key({self.name!r}, ***)"
 
 
 class Terms(msgspec.Struct, frozen=True):

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from tests.api.wire import Answer, Api, Headers
 from tests.servers import SECRET_KEY
-from zaqar.signing import Key, Terms, sign
+from zaqar.keys import Key
+from zaqar.signing import Terms, sign
 
 EXPIRES = "2999-01-01T00:00:00"
 

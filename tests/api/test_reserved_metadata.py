@@ -160,22 +160,6 @@ def test_bounds_are_named(api: Api, key: str, below: str, above: str) -> None:
     assert above in description
 
 
-@pytest.mark.parametrize("how", ["put", "patch"])
-def test_encryption_that_is_not_built_is_refused_and_not_ignored(
-    api: Api, how: str
-) -> None:
-    key = "_enable_encrypt_messages"
-    if how == "put":
-        answer = api.put("/v2/queues/q", {key: True})
-    else:
-        operation = {"op": "add", "path": f"/metadata/{key}", "value": True}
-        answer = api.patch_queue("q", operation)
-
-    assert_error(answer, *(INVALID_REQUEST if how == "put" else INVALID_BODY))
-    assert key in answer.description
-    assert api.queues() == []
-
-
 # What they do -------------------------------------------------------------------------
 
 

@@ -21,7 +21,8 @@ from tests.api.wire import (
 )
 from tests.servers import SECRET_KEY, Server
 from tests.stores import on_each_store
-from zaqar.signing import Key, Terms, instant, sign
+from zaqar.keys import Key
+from zaqar.signing import Terms, instant, sign
 
 SHARE = "/v2/queues/q/share"
 MESSAGES, CLAIMS = "/v2/queues/q/messages", "/v2/queues/q/claims"

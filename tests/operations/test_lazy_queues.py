@@ -8,11 +8,11 @@ import pytest
 
 from tests.contract.arrange import T0, read
 from tests.model_store import ModelData, ModelStore
-from zaqar.errors import InvalidRequest
+from zaqar.errors import InvalidRequest, KeyUnavailable
 from zaqar.model import Context, Message, Metadata, QueueKey
 from zaqar.operations import messages
 from zaqar.operations.messages import Draft
-from zaqar.queue_settings import MESSAGE_DELAY, MESSAGE_TTL, POST_SIZE
+from zaqar.queue_settings import ENCRYPTION, MESSAGE_DELAY, MESSAGE_TTL, POST_SIZE
 from zaqar.service import Service
 from zaqar.storage.base import Store
 
@@ -43,6 +43,15 @@ def post(serve: Serve, metadata: Metadata, *drafts: Draft) -> list[Message]:
     store = OvertakenStore(metadata)
     messages.post(CONTEXT, serve(store), KEY.name, drafts or [Draft(b"1")], size=100)
     return read(store, KEY, now=T0)
+
+
+def test_nothing_is_stored_in_plain_text_if_the_queue_encrypts(serve: Serve) -> None:
+    store = OvertakenStore({ENCRYPTION: True})
+
+    with pytest.raises(KeyUnavailable):
+        messages.post(CONTEXT, serve(store), KEY.name, [Draft(b"1")], size=100)
+
+    assert read(store, KEY, now=T0) == []
 
 
 def test_default_ttl_is_that_of_the_queue(serve: Serve) -> None:

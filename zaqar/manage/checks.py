@@ -12,7 +12,7 @@ from zaqar.conf import Settings, SqliteSettings, StoreSettings
 from zaqar.errors import ConfigurationError, StorageUnavailable
 from zaqar.findings import Finding, error, ok, warning
 from zaqar.policy import Policy
-from zaqar.server.report import unsafe
+from zaqar.server.report import encryption, unsafe
 
 WORKS = "It answers and can be written to."
 REACH = "Start it, or correct where the configuration says it is."
@@ -36,6 +36,7 @@ def settings(given: Settings) -> list[Finding]:
         warning("configuration", f"{_sentence(problem)}.", mend)
         for problem, mend in unsafe(given)
     ]
+    found.append(ok("encryption", f"{_sentence(encryption(given))}."))
     try:
         Policy(given.config)
     except ConfigurationError as failure:

@@ -11,11 +11,22 @@ from typing import Any
 import msgspec
 
 from zaqar import limits
+from zaqar.bodies import unreadable
 from zaqar.checksum import checksum
-from zaqar.errors import InvalidRequest, MessageNotFound, QueueNotFound
-from zaqar.model import Context, Message, NewMessage, Page, QueueKey
+from zaqar.errors import (
+    BadInput,
+    InvalidRequest,
+    KeyUnavailable,
+    MessageNotFound,
+    QueueNotFound,
+)
+from zaqar.model import Context, Message, NewMessage, Page, Parcel, QueueKey
 from zaqar.queue_settings import QueueSettings
 from zaqar.service import KnownQueue, Service
+
+# How many pages of messages that cannot be read are passed to find one that can, and
+# how often so many are popped.
+PAGES, LOOKS = 20, 5
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -42,9 +53,9 @@ def post(
     """Store the messages, all or none, and return their ids in the order posted.
 
     `size` is the length of the request in bytes. Without settings, the defaults of the
-    service hold, whatever the queue says, and nothing is delayed. An absent queue is
-    created.
-    Raises InvalidRequest, InvalidBody, QuotaExceeded.
+    service hold, whatever the queue says, and nothing is delayed; but a queue that
+    encrypts does so. An absent queue is created.
+    Raises InvalidRequest, InvalidBody, KeyUnavailable, QuotaExceeded.
     """
     key = QueueKey(ctx.project, name)
     if not drafts:
@@ -54,9 +65,9 @@ def post(
         service.quotas.admit_messages(ctx.project, len(drafts), size_of_bodies)
 
     def step(queue: KnownQueue) -> list[str]:
-        settings = queue.settings if with_settings else _plain(service)
+        settings = queue.settings if with_settings else _plain(service, queue)
         limits.check_size("The body", size, settings.max_post_size)
-        messages = [_message(service, draft, settings) for draft in drafts]
+        messages = [_message(service, draft, settings, key) for draft in drafts]
         if queue.revision is None:
             if not service.create_queue(key, {}):
                 # Somebody was faster, and the settings are theirs: look again.
@@ -71,22 +82,37 @@ def post(
         )
         return [message.id for message in messages]
 
-    return service.queues.attempt(key, step)
+    try:
+        return service.queues.attempt(key, step)
+    except (BadInput, KeyUnavailable):
+        # It may have been refused by settings that the queue has no longer.
+        if not service.queues.was_outdated(key):
+            raise
+        return service.queues.attempt(key, step)
 
 
-def _plain(service: Service) -> QueueSettings:
-    """Return the settings of a post that asks nothing of its queue."""
-    return msgspec.structs.replace(service.queues.absent.settings, message_delay=0)
+def _plain(service: Service, queue: KnownQueue) -> QueueSettings:
+    """Return the settings of a post that asks next to nothing of its queue."""
+    return msgspec.structs.replace(
+        service.queues.absent.settings,
+        message_delay=0,
+        encrypts=queue.settings.encrypts,
+    )
 
 
-def _message(service: Service, draft: Draft, settings: QueueSettings) -> NewMessage:
+def _message(
+    service: Service, draft: Draft, settings: QueueSettings, key: QueueKey
+) -> NewMessage:
     ttl, delay = settings.message_ttl, settings.message_delay
     if draft.ttl is not None:
         ttl = limits.message_ttl(draft.ttl, service.limits)
     if delay and draft.delay is not msgspec.UNSET:
         delay = limits.message_delay(draft.delay, service.limits)
     mark = checksum(draft.body) if service.settings.enable_checksum else None
-    return NewMessage(service.clock.new_id(), draft.body, ttl, delay, mark)
+    id, body = service.clock.new_id(), draft.body
+    if settings.encrypts:
+        body = service.bodies.seal(key, id, body)
+    return NewMessage(id, body, ttl, delay, mark)
 
 
 def page(
@@ -105,38 +131,53 @@ def page(
     `echo` includes those that the caller's client posted.
     """
     size = limits.page_limit(limit, "limit", service.limits.max_messages_per_page)
-    try:
-        return service.store.list_messages(
-            QueueKey(ctx.project, name),
-            marker=marker,
-            limit=size,
-            skip_client=None if echo else ctx.client,
-            claimed=claimed,
-            delayed=delayed,
-            now=service.now(),
-        )
-    except QueueNotFound:
-        return Page()
+    key = QueueKey(ctx.project, name)
+    for _ in range(PAGES):
+        try:
+            page = service.store.list_messages(
+                key,
+                marker=marker,
+                limit=size,
+                skip_client=None if echo else ctx.client,
+                claimed=claimed,
+                delayed=delayed,
+                now=service.now(),
+            )
+        except QueueNotFound:
+            return Page()
+        shown = service.bodies.read(key, page.items)
+        if shown is page.items:
+            return page
+        if shown:
+            return msgspec.structs.replace(page, items=tuple(shown))
+        # An empty page would be the end.
+        marker = page.marker
+    raise unreadable(key)
 
 
 def get(ctx: Context, service: Service, name: str, id: str) -> Message:
-    """Return one message. Raises MessageNotFound."""
+    """Return one message. Raises MessageNotFound, KeyUnavailable."""
     return get_many(ctx, service, name, [id])[0]
 
 
 def get_many(
     ctx: Context, service: Service, name: str, ids: Sequence[str]
-) -> list[Message]:
-    """Return those of the messages that exist. Raises MessageNotFound if none does."""
+) -> Sequence[Message]:
+    """Return those of the messages that exist and can be read.
+
+    Raises MessageNotFound if none exists, KeyUnavailable if none can be read.
+    """
     _check_count(service, ids)
+    key = QueueKey(ctx.project, name)
     messages: list[Message] = []
     with suppress(QueueNotFound):
-        messages = service.store.get_messages(
-            QueueKey(ctx.project, name), ids, now=service.now()
-        )
+        messages = service.store.get_messages(key, ids, now=service.now())
     if not messages:
         raise MessageNotFound(name, *ids)
-    return messages
+    shown = service.bodies.read(key, messages)
+    if not shown:
+        raise unreadable(key)
+    return shown
 
 
 def delete(
@@ -176,19 +217,48 @@ def delete_many(
 
 def pop(
     ctx: Context, service: Service, name: str, count: int, claims: Sequence[str] = ()
-) -> list[Message]:
-    """Remove and return the oldest messages that are free. Raises InvalidRequest."""
+) -> Sequence[Message]:
+    """Remove and return the oldest messages that are free and can be read.
+
+    Raises InvalidRequest; KeyUnavailable if many were looked at and none can be read.
+    """
     if claims and service.settings.message_delete_with_claim_id:
         raise InvalidRequest("claim_ids does not go with pop.")
     limit = limits.check_range(
         "pop", count, 1, service.limits.max_messages_per_claim_or_pop
     )
-    try:
-        return service.store.pop_messages(
-            QueueKey(ctx.project, name), limit, now=service.now()
-        )
-    except QueueNotFound:
-        return []
+    key = QueueKey(ctx.project, name)
+    for _ in range(LOOKS):
+        now = service.now()
+        try:
+            popped = service.store.pop_messages(key, limit, now=now)
+        except QueueNotFound:
+            return []
+        shown = service.bodies.read(key, popped)
+        if len(shown) < len(popped):
+            _put_back(service, key, popped, shown, now)
+        if shown or not popped:
+            return shown
+    raise unreadable(key)
+
+
+def _put_back(
+    service: Service,
+    key: QueueKey,
+    popped: Sequence[Message],
+    shown: Sequence[Message],
+    now: float,
+) -> None:
+    """Append again what nobody could read: its key may be back one day."""
+    ids = {message.id for message in shown}
+    # Who posted it is not known any more.
+    parcels = [
+        Parcel(message, "", now + message.ttl)
+        for message in popped
+        if message.id not in ids
+    ]
+    with suppress(QueueNotFound):
+        service.store.import_messages(key, parcels, now=now)
 
 
 def _check_count(service: Service, ids: Sequence[str]) -> None:

@@ -7,10 +7,22 @@ Queues are lazy: reading, claiming from, or deleting an absent queue is no error
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
+from zaqar.errors import (
+    InvalidBody,
+    InvalidRequest,
+    QueueChanged,
+    QueueNotFound,
+    StorageUnavailable,
+)
 from zaqar.limits import page_limit
 from zaqar.model import Context, Metadata, Page, Queue, QueueKey, QueueStats
-from zaqar.queue_settings import Change, check_metadata, patched, settings_of
+from zaqar.queue_settings import (
+    ENCRYPTION,
+    Change,
+    check_metadata,
+    patched,
+    settings_of,
+)
 from zaqar.service import ATTEMPTS, Service, new_revision
 
 
@@ -40,6 +52,7 @@ def put(ctx: Context, service: Service, name: str, metadata: Metadata) -> bool:
     Raises InvalidRequest; the metadata is checked even if the queue is there.
     """
     check_metadata(metadata, service.limits)
+    _check_encryption(service, metadata)
     return service.create_queue(QueueKey(ctx.project, name), metadata)
 
 
@@ -89,11 +102,11 @@ def _patch(service: Service, key: QueueKey, changes: Sequence[Change]) -> Metada
     except QueueNotFound:
         if service.settings.strict_patch:
             raise
-        metadata = patched({}, changes, service.limits)
+        metadata = _patched(service, {}, changes)
         if not service.create_queue(key, metadata):
             raise
         return metadata
-    metadata = patched(queue.metadata, changes, service.limits)
+    metadata = _patched(service, queue.metadata, changes)
     service.store.put_queue(
         key,
         metadata,
@@ -103,6 +116,27 @@ def _patch(service: Service, key: QueueKey, changes: Sequence[Change]) -> Metada
         now=service.now(),
     )
     return metadata
+
+
+def _patched(
+    service: Service, metadata: Metadata, changes: Sequence[Change]
+) -> Metadata:
+    result = patched(metadata, changes, service.limits)
+    if not metadata.get(ENCRYPTION):
+        try:
+            _check_encryption(service, result)
+        except InvalidRequest as error:
+            raise InvalidBody(str(error)) from None
+    return result
+
+
+def _check_encryption(service: Service, metadata: Metadata) -> None:
+    """Raise InvalidRequest if the queue is to encrypt and there is no key for that."""
+    if metadata.get(ENCRYPTION) and not service.bodies.can_seal:
+        raise InvalidRequest(
+            f"{ENCRYPTION}: this service has no key to encrypt with; its operator sets "
+            "one as [transport] message_encryption_key."
+        )
 
 
 def delete(ctx: Context, service: Service, name: str) -> None:

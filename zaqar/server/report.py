@@ -14,10 +14,10 @@ from zaqar.conf import (
     SqliteSettings,
     StoreSettings,
 )
+from zaqar.keys import BUILT_IN, STRONG
 from zaqar.masking import masked
 
-# Characters of a key that nobody finds by trying.
-STRONG_KEY = 32
+GOOD_KEY = "openssl rand -hex 32 writes a good key."
 
 
 def start_report(settings: Settings, pools: int | None = None) -> str:
@@ -36,6 +36,7 @@ def start_report(settings: Settings, pools: int | None = None) -> str:
         f"{settings.threads} threads",
         f"  signed URLs     {_signing(settings)}",
         f"  quotas          {_quotas(settings.quotas)}",
+        f"  encryption      {encryption(settings)}",
         f"  admin mode      {'on' if settings.admin_mode else 'off'}",
         *(f"  warning         {warning}" for warning in warnings(settings, pools)),
         "",
@@ -94,6 +95,15 @@ def _quotas(given: QuotaSettings) -> str:
     return f"{'; '.join(parts)}; answered {given.status}"
 
 
+def encryption(settings: Settings) -> str:
+    """Tell which keys encrypt and decrypt bodies of messages, by their names."""
+    if not settings.encryption_keys:
+        return "off: no [transport] message_encryption_key is set"
+    first, *others = [key.name for key in settings.encryption_keys]
+    before = f"; read too: those of {', '.join(others)}" if others else ""
+    return f"for queues that ask for it, with key {first}{before}"
+
+
 def base_url(settings: Settings) -> str:
     """Return the URL under which this machine reaches the server."""
     host = settings.bind
@@ -120,13 +130,38 @@ def unsafe(settings: Settings, pools: int | None = None) -> list[tuple[str, str]
         found += _losses(settings.store)
     found += [
         (
-            f"key {key.name} of signed URLs has less than {STRONG_KEY} characters: who "
+            f"key {key.name} of signed URLs has less than {STRONG} characters: who "
             "has a signed URL may find the key by trying",
-            "openssl rand -hex 32 writes a good key.",
+            GOOD_KEY,
         )
         for key in settings.signing_keys
-        if len(key.secret) < STRONG_KEY
+        if len(key.secret) < STRONG
     ]
+    return found + _encryption_warnings(settings)
+
+
+def _encryption_warnings(settings: Settings) -> list[tuple[str, str]]:
+    """List what lets others than the service read or forge encrypted bodies."""
+    found = []
+    for key in settings.encryption_keys:
+        if key.secret == BUILT_IN:
+            problem = f"is {BUILT_IN}: everybody knows it, and it protects nothing"
+        elif len(key.secret) < STRONG:
+            problem = (
+                f"has less than {STRONG} characters: who has the store may find it by "
+                "trying"
+            )
+        else:
+            continue
+        found.append((f"key {key.name} of encrypted bodies {problem}", GOOD_KEY))
+    if settings.read_cbc:
+        found.append(
+            (
+                "message_encryption_read_cbc: clients can have anything decrypted that "
+                "Zaqar has encrypted with one of the keys, of other projects too",
+                "message_encryption_read_cbc = false, once no such message is left.",
+            )
+        )
     return found
 
 

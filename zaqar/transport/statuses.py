@@ -36,6 +36,7 @@ STATUSES: dict[type[ZaqarError], tuple[int, str]] = {
     errors.ClaimDoesNotHoldMessage: (400, "Unable to delete"),
     errors.QuotaExceeded: (429, "Quota exceeded"),
     errors.StorageUnavailable: (503, "Service temporarily unavailable"),
+    errors.KeyUnavailable: (503, "Service temporarily unavailable"),
 }
 
 INTERNAL_ERROR = (500, "Internal server error")

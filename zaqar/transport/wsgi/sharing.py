@@ -8,9 +8,10 @@ import falcon
 
 from zaqar import signing
 from zaqar.errors import SignatureRefused
+from zaqar.keys import Key
 from zaqar.operations import sharing
 from zaqar.service import Service
-from zaqar.signing import Key, Terms
+from zaqar.signing import Terms
 from zaqar.transport import documents
 from zaqar.transport.share_documents import KINDS, parse_share, shared
 from zaqar.transport.wsgi.dialect import Dialect, Route, Rules
