@@ -10,6 +10,7 @@ import pytest
 from zaqar import conf
 from zaqar.conf import (
     MongoSettings,
+    QuotaSettings,
     RedisSettings,
     Settings,
     SqliteSettings,
@@ -19,6 +20,7 @@ from zaqar.conf import (
 from zaqar.errors import ConfigurationError
 from zaqar.keys import Key
 from zaqar.limits import Limits
+from zaqar.quotas import Quota
 
 Load = Callable[..., Settings]
 
@@ -503,3 +505,39 @@ def test_mongodb_fifo_cannot_be_relaxed(load: Load, driver: str, uri: str) -> No
 def test_a_file_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(ConfigurationError, match=r"absent\.conf"):
         conf.load(["--config-file", "absent.conf"])
+
+
+# Quotas -------------------------------------------------------------------------------
+
+
+def test_there_are_no_quotas_unless_said(load: Load, home: Path) -> None:
+    assert not load("").quotas.are_on
+    assert not load("[quota]\nburst = 5\nexceeded_status = 503\n").quotas.are_on
+    assert load("[quota]\nper_project = true\n").quotas.are_on
+    assert load("").quotas.folder == str(home / ".local/share/zaqar")
+
+
+def test_quotas_are_read(load: Load) -> None:
+    given = load(
+        "[quota]\nqueues = 0\nmessages = 5\nbytes = 6\nsubscriptions = 7\n"
+        "requests_per_second = 0.5\nburst = 8\nfolder = /run/zaqar\n"
+    ).quotas
+
+    assert given == QuotaSettings(Quota(0, 5, 6, 7, 0.5, 8), False, 429, "/run/zaqar")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("queues = -2", "queues"),
+        ("requests_per_second = 0", "requests_per_second must be 0.001"),
+        ("requests_per_second = -0.5", "requests_per_second must be"),
+        ("requests_per_second = nan", "requests_per_second"),
+        ("requests_per_second = inf", "requests_per_second must be"),
+        ("burst = 0", "burst must be"),
+        ("exceeded_status = 403", "exceeded_status"),
+    ],
+)
+def test_a_quota_that_cannot_be_is_refused(load: Load, line: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        load(f"[quota]\n{line}\n")

@@ -8,10 +8,17 @@ import pytest
 
 from zaqar import __version__
 from zaqar.cli import check_openness
-from zaqar.conf import MongoSettings, RedisSettings, Settings, SqliteSettings
+from zaqar.conf import (
+    MongoSettings,
+    QuotaSettings,
+    RedisSettings,
+    Settings,
+    SqliteSettings,
+)
 from zaqar.errors import ConfigurationError
 from zaqar.keys import Key
 from zaqar.limits import Limits
+from zaqar.quotas import Quota
 from zaqar.server.report import base_url, curl, start_report, warnings
 
 SETTINGS = Settings(
@@ -263,3 +270,13 @@ def test_open_server_beyond_this_machine_has_to_be_asked_for(bind: str) -> None:
     check_openness(with_(bind=bind, insecure=True))
     check_openness(with_(bind=bind, auth_strategy="keystone"))
     check_openness(with_(bind="127.0.0.1"))
+
+
+def test_report_tells_the_quotas() -> None:
+    assert "quotas          off" in start_report(SETTINGS)
+    given = QuotaSettings(Quota(queues=3, requests_per_second=0.5), per_project=True)
+
+    told = start_report(with_(quotas=given))
+
+    assert "queues 3; requests_per_second 0.5; per project" in told
+    assert "answered 429" in told

@@ -140,7 +140,7 @@ class RedisRegistry:
 
     def take_request(self, project: str, *, rate: float, burst: int) -> float:
         key = self._rate(project)
-        early = self._client.run(TAKE, key, repr(rate), burst, attempts=0)
+        early = self._client.run(TAKE, key, repr(rate), burst, attempts=1)
         return float(early)
 
     def ping(self) -> None:
