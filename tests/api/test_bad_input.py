@@ -439,9 +439,6 @@ def test_half_sent_headers_do_not_disturb_others(api: Api) -> None:
     ],
     ids=["idle", "half a head", "half a body"],
 )
-@pytest.mark.xfail(
-    reason="each connection that waits for its client holds a thread", strict=True
-)
 def test_clients_that_say_nothing_do_not_keep_others_waiting(
     tmp_path: Path, data: bytes
 ) -> None:

@@ -1,62 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The default engine: gunicorn with threads."""
 
-import json
 import os
 import signal
-from typing import Any
 
-from gunicorn import util
 from gunicorn.app.base import BaseApplication
-from gunicorn.http.errors import (
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-)
-from gunicorn.workers.gthread import ThreadWorker
 
 from zaqar.conf import Settings
+from zaqar.server.buffering import Worker
+from zaqar.server.connections import SECONDS, Phase
+from zaqar.server.framing import MAX_HEADER, MAX_HEADERS, MAX_LINE
 from zaqar.server.processes import PerProcessApplication
+from zaqar.transport.wsgi.requests import largest_body
 
-KEEPALIVE = 75
-MAX_HEADER = 16384
-MAX_LINE = 8190  # gunicorn allows no more
-MAX_HEADERS = 100
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-
-
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """A threaded worker that answers what it cannot parse in JSON."""
-
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        if not isinstance(exc, ParseException):
-            super().handle_error(req, client, addr, exc)
-            return
-        status, reason, title, limit = _explained(exc)
-        self.log.warning("Request refused from %s: %s", addr, exc)
-        body = json.dumps({"title": title, "description": f"{exc}. {limit}".strip()})
-        util.write_nonblock(
-            client,
-            (
-                f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n"
-                "Content-Type: application/json\r\n"
-                f"Content-Length: {len(body.encode())}\r\n\r\n{body}"
-            ).encode(),
-        )
-
-
-def _explained(exc: Exception) -> tuple[int, str, str, str]:
-    """Return status, reason, title, and the limit where one was passed."""
-    if isinstance(exc, LimitRequestLine):
-        limit = f"The request line may have at most {MAX_LINE} bytes."
-        return 414, "URI Too Long", "Invalid API request", limit
-    if isinstance(exc, LimitRequestHeaders):
-        limit = (
-            f"A request may have at most {MAX_HEADERS} headers of "
-            f"{MAX_HEADER} bytes each."
-        )
-        return 431, "Request Header Fields Too Large", "Invalid API request", limit
-    return 400, "Bad Request", "Bad request", ""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -76,7 +33,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "worker_class": Worker,
             # Without it, all kept-alive connections may land on one worker.
             "reuse_port": True,
-            "keepalive": KEEPALIVE,
+            "keepalive": int(SECONDS[Phase.IDLE]),
             "graceful_timeout": settings.graceful_timeout,
             "timeout": 60,
             # SECURITY: nobody but a proxy of ours may say where the service is mounted.
@@ -85,12 +42,16 @@ class Server(BaseApplication):  # type: ignore[misc]
             "limit_request_line": MAX_LINE,
             "limit_request_field_size": MAX_HEADER,
             "limit_request_fields": MAX_HEADERS,
-            "post_worker_init": lambda worker: worker.wsgi.start(),
+            "post_worker_init": self._begin,
             "proc_name": "zaqar-server",
             # Nobody asks for it, and it would be a file in the home folder.
             "control_socket_disable": True,
         }.items():
             self.cfg.set(name, value)
+
+    def _begin(self, worker: Worker) -> None:
+        worker.max_body = largest_body(self._settings.limits)
+        worker.wsgi.start()
 
     def load(self) -> PerProcessApplication:
         return PerProcessApplication(self._settings)

@@ -8,7 +8,7 @@ import falcon
 from falcon.uri import parse_query_string
 
 from zaqar.errors import InvalidBody, InvalidParameter, InvalidRequest
-from zaqar.limits import check_size
+from zaqar.limits import Limits, check_size
 
 TRUE = frozenset(("true", "True", "t", "yes", "y", "1", "on"))
 INTEGER = re.compile(r"[+-]?[0-9]{1,1000}")
@@ -69,6 +69,11 @@ class Query:
 
 def query(request: falcon.Request) -> Query:
     return Query(request.env.get("QUERY_STRING", ""))
+
+
+def largest_body(limits: Limits) -> int:
+    """Return the bytes that no body may pass, whatever it is for."""
+    return max(MAX_DOCUMENT, limits.max_messages_post_size, limits.max_queue_metadata)
 
 
 def body(request: falcon.Request, limit: int, field: str = "The body") -> bytes:
