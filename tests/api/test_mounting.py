@@ -14,7 +14,7 @@ from tests.servers import Server
 GUNICORN = (
     "gunicorn",
     "--bind={address}",
-    "--worker-class=gthread",
+    "--worker-class=zaqar.server.buffering.Worker",
     "--threads=4",
     "--workers=2",
     "--no-control-socket",

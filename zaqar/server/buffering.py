@@ -32,6 +32,8 @@ MAX_BODY = 1 << 20
 # client should read it before it hears that nobody listens.
 PIECE = 65536
 MAX_DROPPED = 16 << 20
+# Between two looks for those that have waited too long.
+CHECK_SECONDS = 0.5
 # Between two lines of the log about clients that had to go.
 TOLD_SECONDS = 60.0
 
@@ -88,6 +90,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._most = MAX_CONNECTIONS if files < 0 else min(files, MAX_CONNECTIONS)
         # Beyond these, which wait for threads, none is accepted.
         self.worker_connections = self._most + MAX_CONNECTIONS // 4
+        self._piece = memoryview(bytearray(PIECE))
+        self._checked = 0.0
         self._evicted, self._told = 0, -TOLD_SECONDS
 
     # Reading -------------------------------------------------------------------------
@@ -109,15 +113,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _receive(self, conn: Connection) -> None:
         try:
-            data = conn.sock.recv(PIECE)
+            size = conn.sock.recv_into(self._piece)
         except BlockingIOError:
             self._serve_or_wait(conn)
             return
         except OSError:
             self._close(conn)
             return
-        conn.buffer += data
-        conn.ended = not data
+        conn.buffer += self._piece[:size]
+        conn.ended = not size
         if conn.buffer:
             self._serve_or_wait(conn)
         else:
@@ -133,7 +137,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.take_all()
             whole = True
         if whole:
-            self._leave(conn)
+            self._waiting.leave(conn)
             self.enqueue_req(conn)
             return
         if conn.asks:
@@ -227,7 +231,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if conn.unsent:
             self._waiting.count(conn)
         else:
-            self._leave(conn)
             self._go_on(conn)
 
     def _go_on(self, conn: Connection) -> None:
@@ -248,17 +251,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _drop(self, conn: Connection) -> None:
         """Read what a client still sends after its last answer."""
         try:
-            data = conn.sock.recv(PIECE)
+            size = conn.sock.recv_into(self._piece)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        conn.dropped += len(data)
-        if not data or conn.dropped > MAX_DROPPED:
+            size = 0
+        conn.dropped += size
+        if not size or conn.dropped > MAX_DROPPED:
             self._close(conn)
 
     def _close(self, conn: Connection) -> None:
-        self._leave(conn)
+        self._waiting.leave(conn)
+        self._watch(conn, 0)
         self.nr_conns -= 1
         conn.sock.close()
 
@@ -267,33 +271,45 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _wait(self, conn: Connection, phase: Phase) -> None:
         """Wait for the client; its time began when this phase did."""
         if conn.phase is not phase:
-            self._leave(conn)
+            self._waiting.leave(conn)
             self._waiting.enter(conn, phase)
             sends = phase is Phase.SENDING
-            event = selectors.EVENT_WRITE if sends else selectors.EVENT_READ
-            self.poller.register(conn.sock, event, partial(self._step, conn))
+            self._watch(conn, selectors.EVENT_WRITE if sends else selectors.EVENT_READ)
             if phase is Phase.IDLE and not self.alive:
                 self._cap_keepalive(time.monotonic() + STOP_KEEPALIVE_LINGER)
         self._waiting.count(conn)
         while self._waiting.held > MAX_HELD:
             self._evict(Phase.RECEIVING, Phase.SENDING)
 
-    def _leave(self, conn: Connection) -> None:
-        if conn.phase is not None:
-            self._waiting.leave(conn)
+    def _watch(self, conn: Connection, events: int) -> None:
+        if conn.watched == events:
+            return
+        if conn.watched:
             self.poller.unregister(conn.sock)
+        if events:
+            self.poller.register(conn.sock, events, partial(self._step, conn))
+        conn.watched = events
 
     def _step(self, conn: Connection, _sock: Any) -> None:
-        # NOTE: one that had to go meanwhile may still have an event.
         if conn.phase is not None:
             self._steps[conn.phase](conn)
+        else:
+            # PERF: most clients send nothing while they are served, so that the
+            # poller need not forget them each time.
+            self._watch(conn, 0)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """As gunicorn's, but wake up where a deadline passes."""
-        super().wait_for_and_dispatch_events(self._waiting.until_deadline(timeout))
+        """As gunicorn's; a worker that stops wakes up when a deadline passes."""
+        if not self.alive:
+            timeout = self._waiting.until_deadline(timeout)
+        super().wait_for_and_dispatch_events(timeout)
 
     def murder_pending(self) -> None:
-        """Close what has waited too long."""
+        """Close what has waited too long; who is late by a second is not told apart."""
+        now = time.monotonic()
+        if self.alive and now - self._checked < CHECK_SECONDS:
+            return
+        self._checked = now
         for conn in self._waiting.expired():
             if conn.phase is Phase.RECEIVING:
                 with suppress(OSError):

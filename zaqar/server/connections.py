@@ -3,19 +3,21 @@
 
 import time
 from collections.abc import Iterator
-from enum import Enum
+from enum import IntEnum
 from typing import Any
 
 from zaqar.server.framing import Body, Chunks, body_of
 
 
-class Phase(Enum):
+class Phase(IntEnum):
     """What a client is waited for."""
 
-    IDLE = "the first byte of a request"
-    RECEIVING = "the rest of a request"
-    SENDING = "that the answer is read"
-    CLOSING = "that the client closes too"
+    # For the first byte of a request; for its rest.
+    IDLE = 1
+    RECEIVING = 2
+    # That it takes its answer; and that it closes too, after the last one.
+    SENDING = 3
+    CLOSING = 4
 
 
 SECONDS = {
@@ -32,10 +34,21 @@ class Connection:
     `whole` is false for a request that is handed over without its end, since it will be
     refused, or is cut off. `continued`: it was told to send its body.
     `keep`: another request may follow the answer. `ended`: the client sends no more.
+    `watched`: the events that the poller reports of it; 0: it does not know it.
     """
 
     __slots__ = (
-        *("sock", "client", "server", "phase", "deadline", "held", "ended", "dropped"),
+        *(
+            "sock",
+            "client",
+            "server",
+            "phase",
+            "deadline",
+            "held",
+            "ended",
+            "dropped",
+            "watched",
+        ),
         *("buffer", "request", "whole", "continued", "unsent", "keep"),
         *("_body", "_chunks"),
     )
@@ -45,7 +58,7 @@ class Connection:
         self.sock, self.client, self.server = sock, client, server
         self.phase: Phase | None = None
         self.deadline = 0.0
-        self.held = self.dropped = 0
+        self.held = self.dropped = self.watched = 0
         self.buffer = bytearray()
         self.request, self.unsent = b"", memoryview(b"")
         self.whole, self.keep = True, False

@@ -67,7 +67,7 @@ def body_of(data: bytearray, limit: int) -> Body | None:
         if coding.strip() != b"chunked" or length is not None:
             raise Unframed
         return Body(start, None, asks)
-    return Body(start, _number(length, limit), asks)
+    return Body(start, 0 if length is None else _number(length, limit), asks)
 
 
 def head_is_too_large(data: bytes) -> bool:
@@ -82,8 +82,8 @@ def _asks(head: bytes, expected: bytes | None) -> bool:
     return not head.partition(b"\r\n")[0].endswith(b"http/1.0")
 
 
-def _number(length: bytes | None, limit: int) -> int:
-    digits = (length or b"0").strip()
+def _number(length: bytes, limit: int) -> int:
+    digits = length.strip()
     if not digits.isdigit() or len(digits) > 18 or int(digits) > limit:
         raise Unframed
     return int(digits)

@@ -128,6 +128,13 @@ def unsafe(settings: Settings, pools: int | None = None) -> list[tuple[str, str]
         found += _pooling_warnings(settings, settings.registry, pools)
     if settings.registry is None or settings.virtual_pool:
         found += _losses(settings.store)
+    if settings.engine == "granian":
+        found.append(
+            (
+                "clients that are slow to send their bodies hold threads of granian",
+                "A proxy that buffers requests before it, or engine = gunicorn.",
+            )
+        )
     found += [
         (
             f"key {key.name} of signed URLs has less than {STRONG} characters: who "
