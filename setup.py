@@ -46,6 +46,13 @@ setup(
             "zaqar-manage = zaqar.manage.cli:main",
             "zaqar-bench = zaqar.bench.cli:main",
         ],
+        "zaqar.notification.senders": [
+            "http = zaqar.notification.senders.webhook:Webhook",
+            "https = zaqar.notification.senders.webhook:Webhook",
+            "mailto = zaqar.notification.senders.mail:Mail",
+            "trust+http = zaqar.notification.senders.trust:TrustedWebhook",
+            "trust+https = zaqar.notification.senders.trust:TrustedWebhook",
+        ],
         "oslo.config.opts": ["zaqar = zaqar.conf:list_opts"],
         "oslo.policy.policies": ["zaqar = zaqar.policy:list_rules"],
     },

@@ -20,6 +20,7 @@ from zaqar.conf import (
 from zaqar.errors import ConfigurationError
 from zaqar.keys import Key
 from zaqar.limits import Limits
+from zaqar.notification.settings import MailText
 from zaqar.quotas import Quota
 
 Load = Callable[..., Settings]
@@ -541,3 +542,65 @@ def test_quotas_are_read(load: Load) -> None:
 def test_a_quota_that_cannot_be_is_refused(load: Load, line: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         load(f"[quota]\n{line}\n")
+
+
+def test_notifications_are_guarded_by_default() -> None:
+    found = conf.load().notification
+
+    assert not found.allow_private_targets
+    assert (found.allowed_networks, found.denied_networks) == ((), ())
+    assert found.delivery_timeout == 10.0
+    assert found.smtp.command == ("/usr/sbin/sendmail", "-t", "-oi")
+    assert found.confirm_text.topic == "Confirm your subscription to queue {0}"
+    assert conf.load().subscriber_types == (
+        *("http", "https", "mailto", "trust+http", "trust+https"),
+    )
+
+
+def test_options_of_notifications_are_read(load: Load) -> None:
+    settings = load(
+        """
+        [notification]
+        allowed_networks = 10.0.0.0/8, fd00::/8, 192.0.2.1
+        smtp_mode = self_local
+        smtp_host = mail.example
+        smtp_security = starttls
+        smtp_user_name = me
+        smtp_user_password = TOLD
+        subscription_confirmation_email_template = topic:T,body:"{0}, {2}: b",sender:s
+        [transport]
+        subscriber_types = https,MAILTO
+        """.replace("        ", "")
+    )
+
+    found = settings.notification
+    assert [str(network) for network in found.allowed_networks] == [
+        *("10.0.0.0/8", "fd00::/8", "192.0.2.1/32"),
+    ]
+    assert (found.smtp.host, found.smtp.port) == ("mail.example", 587)
+    assert (found.smtp.user, found.smtp.password) == ("me", "TOLD")
+    assert not found.smtp.command
+    assert found.confirm_text == MailText("T", "{0}, {2}: b", "s")
+    assert settings.subscriber_types == ("https", "mailto")
+    assert "TOLD" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("allowed_networks = 10.0.0.1/8", "allowed_networks: 10.0.0.1/8 has host bits"),
+        ("denied_networks = here", "denied_networks: 'here'"),
+        ("smtp_mode = self_local", "smtp_host"),
+        ("smtp_mode = elsewhere", "third_part, self_local"),
+        ("smtp_command =", "smtp_command"),
+        ("delivery_timeout = 0", "delivery_timeout"),
+        ("delivery_timeout = inf", "delivery_timeout = inf"),
+        ("max_post_data_size = 0", "max_post_data_size"),
+        ("require_confirmation = true", r"require_confirmation = True"),
+    ],
+)
+def test_options_of_notifications_that_cannot_work_are_refused(
+    load: Load, lines: str, told: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        load(f"[notification]\n{lines}\n")

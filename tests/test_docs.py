@@ -37,6 +37,8 @@ def shown(default: object) -> str:
     """Return a default as the documentation spells it."""
     if default in ("", []):
         return "empty"
+    if isinstance(default, dict):
+        default = [f"{name}:{value}" for name, value in default.items()]
     if isinstance(default, list):
         return ",".join(default)
     return str(default).lower() if isinstance(default, bool) else str(default)

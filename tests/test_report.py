@@ -42,6 +42,8 @@ SETTINGS = Settings(
     message_delete_with_claim_id=False,
     strict_patch=False,
     limits=Limits(),
+    subscriber_types=(),
+    notification=None,
     config=None,
 )
 

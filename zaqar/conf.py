@@ -15,6 +15,7 @@ from zaqar import __version__, keys
 from zaqar.errors import ConfigurationError, InvalidRequest
 from zaqar.keys import Key
 from zaqar.limits import Limits
+from zaqar.notification import settings as notification
 from zaqar.options import DEFAULT_OPTIONS, OPTIONS, STORAGE_OPTIONS
 from zaqar.quotas import FIELDS, NONE, Quota, made
 
@@ -112,6 +113,8 @@ class Settings(msgspec.Struct, frozen=True):
     message_delete_with_claim_id: bool
     strict_patch: bool
     limits: Limits
+    subscriber_types: tuple[str, ...]
+    notification: notification.NotificationSettings
     config: Any
     signing_keys: tuple[Key, ...] = ()
     encryption_keys: tuple[Key, ...] = ()
@@ -233,6 +236,8 @@ def _settings(config: Any) -> Settings:
         message_delete_with_claim_id=transport.message_delete_with_claim_id,
         strict_patch=transport.strict_patch,
         limits=limits,
+        subscriber_types=tuple(map(str.lower, transport.subscriber_types)),
+        notification=notification.read(config.notification, str(wsgi.bind)),
         config=config,
         signing_keys=keys.of_urls(config),
         encryption_keys=keys.of_bodies(config),

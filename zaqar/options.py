@@ -9,6 +9,7 @@ from typing import Any
 from oslo_config import cfg, types
 
 from zaqar.limits import MIN_TTL, Limits
+from zaqar.notification.settings import OPTIONS as NOTIFICATION_OPTIONS
 from zaqar.quotas import UNLIMITED
 
 DEFAULT_OPTIONS = [
@@ -290,6 +291,12 @@ TRANSPORT_OPTIONS = [
         min=0,
         help="Seconds that messages are held back if neither post nor queue says.",
     ),
+    cfg.ListOpt(
+        "subscriber_types",
+        item_type=types.String(),
+        default=["http", "https", "mailto", "trust+http", "trust+https"],
+        help="Schemes of URIs that may subscribe.",
+    ),
     cfg.StrOpt(
         "client_id_uuid_safe",
         default="strict",
@@ -437,14 +444,6 @@ CATALOG_OPTIONS = [
         default=False,
         help="With pooling: while no pool without a flavor is registered, the store "
         "that message_store names takes queues without a flavor, as the default pool.",
-    )
-]
-
-NOTIFICATION_OPTIONS = [
-    cfg.BoolOpt(
-        "require_confirmation",
-        default=False,
-        help="Subscribers have to confirm. Not offered by this release.",
     )
 ]
 
