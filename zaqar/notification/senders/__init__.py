@@ -4,7 +4,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
 from typing import Any
@@ -90,14 +90,14 @@ class Senders:
         """
         began = time.monotonic()
         status, final, error = await self._attempt(target)
-        return Outcome(not error, time.monotonic() - began, status, final, error)
+        return Outcome(error is None, time.monotonic() - began, status, final, error)
 
-    async def _attempt(self, target: Target) -> tuple[int | None, bool, str]:
+    async def _attempt(self, target: Target) -> tuple[int | None, bool, str | None]:
         seconds = self._tools.settings.delivery_timeout
         try:
             async with asyncio.timeout(seconds):
                 sender = self._sender(scheme_of(target.subscriber))
-                return await sender.deliver(target), False, ""
+                return await sender.deliver(target), False, None
         except TimeoutError:
             return None, False, f"There was no answer within {seconds:g} seconds."
         except DeliveryFailed as failure:
@@ -120,7 +120,7 @@ class Senders:
 async def opened(
     settings: NotificationSettings,
     config: Any,
-    ask: Callable[[str, int], list[str]] | Lookup = addresses_of,
+    ask: Lookup = addresses_of,
 ) -> AsyncIterator[Senders]:
     """Open what senders need, and close it. Raises ConfigurationError.
 

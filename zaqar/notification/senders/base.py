@@ -44,7 +44,7 @@ class Outcome(msgspec.Struct, frozen=True):
     seconds: float
     status: int | None = None
     final: bool = False
-    error: str = ""
+    error: str | None = None
 
 
 class DeliveryFailed(Exception):
