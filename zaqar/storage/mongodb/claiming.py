@@ -58,21 +58,21 @@ def taking(
 ) -> list[UpdateOne | UpdateMany]:
     """Return the updates that claim messages that were read; one write for all.
 
-    The first one carries the head: it fails if the claim exists. By `taker` whoever
-    takes them tells them from what a twin takes.
+    The first message that is written carries the head: it fails if the claim exists.
+    By `taker` whoever takes them tells them from what a twin takes.
     """
     groups: dict[Kind, list[str]] = {}
-    first, *others = documents
-    for each in others:
+    for each in documents:
         groups.setdefault(_kind(each, terms), []).append(each["_id"])
-    mark = {"taker": taker}
-    kind, head = _kind(first, terms), {"head": terms.claim, **mark}
-    updates: list[UpdateOne | UpdateMany] = [
-        UpdateOne(_free(name, first["_id"], kind), _update(kind, terms, head))
-    ]
+    updates: list[UpdateOne | UpdateMany] = []
     for kind, ids in groups.items():
+        # They are written in the order of their `_id`s.
+        head = "" if updates else min(ids)
         free = _free(name, {"$in": ids}, kind)
-        updates.append(UpdateMany(free, _update(kind, terms, mark), hint=BY_ID))
+        update = _update(kind, terms, {"taker": taker}, head)
+        # The driver repeats an update of one after a failure, and no other.
+        send = UpdateOne if len(ids) == 1 else UpdateMany
+        updates.append(send(free, update, hint=BY_ID))
     return updates
 
 
@@ -106,17 +106,23 @@ def _free(name: str, ids: str | Document, kind: Kind) -> Document:
     return free
 
 
-def _update(kind: Kind, terms: Terms, more: Document) -> Document | Pipeline:
+def _update(kind: Kind, terms: Terms, more: Document, head: str) -> Document | Pipeline:
+    """Return the update of a kind of messages; `head` is the `_id` of the one that
+    becomes the head, if it is among them."""
     fields = terms.fields | more | (terms.longer if kind.is_short else {})
-    if kind.is_fresh:
+    if kind.is_fresh and not head:
         # PERF: the server need not compute what is known.
         update: Document = {"$set": fields | {"uncounted": note(ONE, HELD)}}
         return update | {"$inc": {"claims": 1}} if terms.counts else update
     # What was sent is data, even if it begins with a dollar.
     given: Document = {field: {"$literal": fields[field]} for field in fields}
-    given["uncounted"] = noted(HELD)
+    given["uncounted"] = note(ONE, HELD) if kind.is_fresh else noted(HELD)
     if terms.counts:
         given["claims"] = {"$add": [{"$ifNull": ["$claims", 0]}, 1]}
+    if head:
+        is_head = {"$eq": ["$_id", {"$literal": head}]}
+        its = {"$literal": terms.claim}
+        given["head"] = {"$cond": [is_head, its, "$$REMOVE"]}
     return [{"$set": given}]
 
 

@@ -19,7 +19,9 @@ was counted of them, and by which count (`learned`). Whoever finds a list does t
 second step; who comes late with it teaches nothing to messages that know better.
 """
 
+import time
 from collections import defaultdict
+from math import inf
 from typing import Any
 
 from pymongo import UpdateMany
@@ -56,6 +58,12 @@ OF_QUEUE = {
 NOTED = {"queue": 1, "number": 1, "state": 1, "uncounted": 1, "move": 1, "origin": 1}
 # After so many changes of a queue by this process it counts.
 CHANGES = 500
+# So many notes make statistics dearer than a count; seconds until they are met again,
+# for some may have to stay.
+MANY_NOTES = 100
+AGAIN = 1.0
+# So many queues are remembered at most.
+MANY = 10_000
 
 COUNTED = {"$ifNull": ["$counted", ONE]}
 
@@ -101,6 +109,7 @@ class Counting:
         self._queues = database.queues
         self._messages = database.messages
         self._changes: dict[str, int] = {}
+        self._met: dict[str, float] = {}
 
     def changed(self, name: str, messages: int) -> None:
         """Note that messages have changed, and count if they are enough."""
@@ -110,6 +119,16 @@ class Counting:
             self._changes[name] = changes
             return
         self._changes.pop(name, None)
+        self.count(name)
+
+    def met(self, name: str, notes: int) -> None:
+        """Count a queue in which so many notes were met, if they are in the way."""
+        since = time.monotonic() - self._met.get(name, -inf)
+        if notes < MANY_NOTES or since < AGAIN:
+            return
+        if len(self._met) >= MANY:
+            self._met.clear()
+        self._met[name] = time.monotonic()
         self.count(name)
 
     def count(self, name: str) -> int:

@@ -30,7 +30,7 @@ A message (collection `messages`)::
     expires, ttl, created, client, body, checksum, visible (end of the delay)
     claim, claim_ttl, claimed_at, until (end of the claim)
     claims     how often it was claimed, where that is counted
-    head       the claim's id, on the first message that it took: claims made twice at
+    head       the claim's id, on the first message that it wrote: claims made twice at
                once meet there, for it is unique
     taker      a number that tells what was claimed together from what a twin claimed
     origin, origin_claims, move       of dead letters
@@ -54,8 +54,9 @@ Document = dict[str, Any]
 Pipeline = list[Document]
 
 STATES = FREE, DELAYED, CLAIMED, GONE, LEAVING = list(range(5))
-# The state, number and note of a wall; no message has any of them.
-WALL, ENDLESS, NO_NOTE = 5, 2**62, 13
+# The state, number and note of a wall; no message has any of them. In the index of
+# states it stands behind what lives, and before what is gone and what was removed.
+WALL, ENDLESS, NO_NOTE = CLAIMED + 0.5, 2**62, 13
 
 # What is left of a message that is gone, until it has been counted.
 FORGOTTEN = [

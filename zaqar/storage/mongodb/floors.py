@@ -7,7 +7,8 @@ that was taken meanwhile. So a process remembers where it has found the first on
 
 Messages that come free again at their old places are announced by a number in the
 queue's document (`freed`), which is read with each view. Announcements wait for no
-majority, and one that was lost is made up for: floors are forgotten after some seconds.
+majority, and one that was lost, with its service or in a failover, is made up for:
+floors are forgotten after some seconds.
 Without that a claim costs the more, the more was taken in those minutes.
 """
 
@@ -54,13 +55,17 @@ class Floors:
         self._floors.pop(name, None)
         return False
 
-    def learn(self, name: str, floor: Floor | None, view: View) -> None:
-        """Remember what a view has shown that began at the floor, or at the bottom."""
+    def learn(
+        self, name: str, floor: Floor | None, view: View, first: int | None
+    ) -> None:
+        """Remember the first number that a view has shown to be free, if there was one;
+        it began at the floor, or at the bottom."""
         if self._relaxed:
             return
         # Nothing is free below the first one, and nothing comes there by a post.
         queue = view.queue
-        first = view.found[0]["number"] if view.found else queue["last"] + 1
+        if first is None:
+            first = queue["last"] + 1
         number = min(first, view.horizon) - 1
         at = time.monotonic() if floor is None else floor.at
         if len(self._floors) >= MANY:

@@ -112,7 +112,14 @@ class View(msgspec.Struct):
 
     @property
     def visible(self) -> list[Document]:
-        return [each for each in self.found if self.can_see(each["number"])]
+        # PERF: what decides is looked up once, not for each message.
+        base, horizon, dropped = self.base, self.horizon, self.dropped
+        return [
+            each
+            for each in self.found
+            if base < each["number"] < horizon
+            and not (dropped and self.is_over(each["number"]))
+        ]
 
     @property
     def old(self) -> list[Document]:

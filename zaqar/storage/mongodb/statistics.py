@@ -11,7 +11,8 @@ from typing import Any
 
 from zaqar.model import Landmark, QueueKey, QueueStats
 from zaqar.storage.mongodb.counting import NOTES, Counting, sums
-from zaqar.storage.mongodb.documents import CLAIMED, DELAYED, FREE, Document, name_of
+from zaqar.storage.mongodb.documents import Document, name_of
+from zaqar.storage.mongodb.ends import NEWEST, OLDEST, Ends, Search, living
 from zaqar.storage.mongodb.gathering import Gathering
 from zaqar.storage.mongodb.reading import Stage, View, of_messages
 from zaqar.storage.mongodb.viewing import Viewing
@@ -24,10 +25,6 @@ AGAIN = {
     "posting": 1,
     "is_again": {"$literal": 1},
 }
-
-
-def living(name: str) -> Document:
-    return {"queue": name, "state": {"$in": [FREE, DELAYED, CLAIMED]}}
 
 
 def noted_in(name: str) -> Document:
@@ -52,26 +49,17 @@ def parts(name: str) -> list[Stage]:
     return [
         notes,
         {"$unionWith": {"coll": "queues", "pipeline": again}},
-        _end(name, 1),
-        _end(name, -1),
     ]
 
 
-def _end(name: str, direction: int) -> Stage:
-    shown = {"created": 1, "number": 1, "direction": {"$literal": direction}}
-    return of_messages(
-        {"$match": living(name)},
-        {"$sort": {"number": direction}},
-        {"$limit": 1},
-        {"$project": shown},
-    )
-
-
 class Statistics:
-    def __init__(self, database: Any, viewing: Viewing, counting: Counting) -> None:
+    def __init__(
+        self, database: Any, viewing: Viewing, counting: Counting, ends: Ends
+    ) -> None:
         self._messages = database.messages
         self._viewing = viewing
         self._counting = counting
+        self._ends = ends
         self._gathering: Gathering[float, QueueStats] = Gathering()
 
     def read(self, key: QueueKey, now: float) -> QueueStats:
@@ -82,14 +70,18 @@ class Statistics:
 
     def _read(self, name: str, now: float) -> QueueStats:
         while True:
-            view = self._viewing.view(name, now, *parts(name))
-            found = Found(view)
+            search = self._ends.search(name)
+            view = self._viewing.view(name, now, *parts(name), *search.parts(name))
+            found = Found(view, search)
             if found.pending is not None:
                 self._counting.finish(name, found.pending)
-            elif found.is_of_one_count:
+            elif found.is_of_one_count and self._ends.is_right(name, search, view):
                 break
         unseen = self._notes(name, found.unseen)
-        return found.stats(name, self._outermost, unseen)
+        stats = found.stats(name, self._outermost, unseen)
+        self._ends.learn(name, search, view, found.ends)
+        self._counting.met(name, found.noted)
+        return stats
 
     def _notes(self, name: str, conditions: list[Document]) -> list[int]:
         """Return the notes of messages under any of the conditions."""
@@ -109,10 +101,11 @@ class Statistics:
 class Found:
     """What the parts have found."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, search: Search) -> None:
         self._view = view
+        self._search = search
         self._notes: list[Document] = []
-        self._ends: dict[int, Document] = {}
+        self.ends: list[Document] = []
         self._again: Document = {}
         for each in view.found:
             if "times" in each:
@@ -120,7 +113,12 @@ class Found:
             elif "is_again" in each:
                 self._again = each
             else:
-                self._ends[each["direction"]] = each
+                self.ends.append(each)
+
+    @property
+    def noted(self) -> int:
+        """How many notes were added up."""
+        return sum(each["times"] for each in self._notes)
 
     @property
     def pending(self) -> Document | None:
@@ -163,13 +161,16 @@ class Found:
     ) -> QueueStats:
         """`look` finds the outermost message of a condition in a direction; `unseen`
         are notes that do not count."""
-        ends = [self._visible_end(name, direction, look) for direction in (1, -1)]
         notes = [(each["_id"], each["times"]) for each in self._notes]
         total, claimed = sums([*notes, *((note, -1) for note in unseen)])
         total += self._again["total"]
         claimed += self._again["claimed"]
-        oldest, newest = ends
-        if total <= 0 or oldest is None or newest is None:
+        if total <= 0:
+            return QueueStats()
+        oldest, newest = (
+            self._visible_end(name, direction, look) for direction in (OLDEST, NEWEST)
+        )
+        if oldest is None or newest is None:
             return QueueStats()
         return QueueStats(
             total, max(claimed, 0), _landmark(name, oldest), _landmark(name, newest)
@@ -181,10 +182,15 @@ class Found:
         direction: int,
         look: Callable[[Document, int], Document | None],
     ) -> Document | None:
-        found, view = self._ends.get(direction), self._view
-        if found is None or view.can_see(found["number"]):
+        view = self._view
+        mine = (each for each in self.ends if each["direction"] == direction)
+        found = min(mine, key=lambda each: direction * each["number"], default=None)
+        if found is None and not self._search.may_miss(direction):
+            return None
+        if found is not None and view.can_see(found["number"]):
             return found
-        between = {"$gt": view.base, "$lt": view.horizon}
+        first = max(view.base + 1, self._search.oldest)
+        between = {"$gte": first, "$lt": view.horizon}
         return look(living(name) | {"number": between}, direction)
 
 

@@ -33,6 +33,7 @@ from zaqar.storage.mongodb.claiming import Terms
 from zaqar.storage.mongodb.counting import CHUNK, Counting
 from zaqar.storage.mongodb.deleting import Deleting
 from zaqar.storage.mongodb.documents import name_of, new_message
+from zaqar.storage.mongodb.ends import Ends
 from zaqar.storage.mongodb.failures import Patience, answering
 from zaqar.storage.mongodb.floors import Floors
 from zaqar.storage.mongodb.letters import Letters
@@ -100,7 +101,12 @@ class MongoStore:
             self._floors,
         )
         self._moving = Moving(self._viewing, self._posting)
-        self._statistics = Statistics(self._database, self._viewing, self._counting)
+        self._statistics = Statistics(
+            self._database,
+            self._viewing,
+            self._counting,
+            Ends(self._floors, relaxed=ordering == "relaxed"),
+        )
         self._listing = Listing(self._database, self._reading, self._viewing)
         self._deleting = Deleting(
             self._database, self._reading, self._viewing, self._counting

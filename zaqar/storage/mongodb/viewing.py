@@ -153,7 +153,8 @@ class Viewing:
                 self._messages.delete_many(exactly(name, view.old), hint=BY_ID)
             else:
                 if knows and (floor is not None or after == 0):
-                    self._floors.learn(name, floor, view)
+                    first = view.found[0]["number"] if view.found else None
+                    self._floors.learn(name, floor, view, first)
                 return view
 
     def held_by(self, name: str, claim: str, now: float) -> list[Document]:

@@ -4,28 +4,22 @@
 -- Reply: {0} {1} {2} {5, id}
 
 local count = tonumber(ARGV[2])
-local ids, found = {}, {}
+local ids = {}
 for i = 3 + (count or 0), #ARGV do
   ids[#ids + 1] = ARGV[i]
-end
-local there = ask('ZMSCORE', E, ids)
-for i, id in ipairs(ids) do
-  if there[i] then
-    found[#found + 1] = id
-  end
 end
 if count then
   local given = {}
   for i = 3, 2 + count do
     given[ARGV[i]] = true
   end
-  local holders = ask('HMGET', H, found)
-  for i, id in ipairs(found) do
-    if not holders[i] or not given[holders[i]] then
+  local there, holders = ask('ZMSCORE', E, ids), ask('HMGET', H, ids)
+  for i, id in ipairs(ids) do
+    if there[i] and not (holders[i] and given[holders[i]]) then
       return {5, id}
     end
   end
 end
 local drop = upkeep()
-drop(found)
+drop(ids)
 return {0}

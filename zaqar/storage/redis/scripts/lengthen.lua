@@ -4,6 +4,10 @@
 -- Gives those that would expire before the end of their claim the longer ttl.
 local function lengthen(ids, ends, ttl, expires)
   local till = tonumber(ends)
+  local soonest = call('ZRANGE', E, 0, 0, 'WITHSCORES')[2]
+  if not soonest or tonumber(soonest) >= till then
+    return
+  end
   local scores = ask('ZMSCORE', E, ids)
   local longer, instants = {}, {}
   for i, id in ipairs(ids) do
