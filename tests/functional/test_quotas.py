@@ -135,9 +135,11 @@ def test_a_killed_worker_leaves_the_rate(start: Start) -> None:
     project, since = name(), time.monotonic()
     first = Flood(server, project=project)
 
-    for pid in workers(server)[:1]:
-        os.kill(pid, 9)
     wait_until(lambda: len(workers(server)) == 2)
+    victim = workers(server)[0]
+    os.kill(victim, 9)
+    # What it had accepted and not yet answered is cut off.
+    wait_until(lambda: victim not in workers(server) and len(workers(server)) == 2)
     server.wait_until_ready()
     second = Flood(server, project=project)
 
