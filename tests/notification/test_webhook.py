@@ -8,6 +8,7 @@ import json
 import resource
 import ssl
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -469,3 +470,21 @@ def test_options_that_were_stored_before_a_rule_fail_for_good() -> None:
 
     assert outcome.final and "Host" in outcome.error
     assert not sink.requests
+
+
+def test_the_check_that_is_documented_for_receivers_works() -> None:
+    page = Path(__file__).parents[2] / "doc/source/user/notifications.rst"
+    block = page.read_text().split(".. code-block:: python\n\n")[1].split("\nEach ")[0]
+    names: dict[str, Any] = {}
+    exec(dedent(block), names)
+    is_genuine = names["is_genuine"]
+
+    _, sink = delivered(answer(), options={"secret": "s"})
+
+    body, got = sink.requests[0].body, sink.requests[0].headers
+    headers = {name.title(): value for name, value in got.items()}
+    assert is_genuine("s", headers, body)
+    assert not is_genuine("t", headers, body)
+    assert not is_genuine("s", headers, body + b" ")
+    assert not is_genuine("s", headers | {"Zaqar-Delivery-Id": "other"}, body)
+    assert not is_genuine("s", headers, body, int(headers["Zaqar-Timestamp"]) + 301)
