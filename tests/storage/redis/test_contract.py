@@ -7,18 +7,32 @@ from uuid import uuid4
 
 import pytest
 
+from tests.contract.outboxes import OutboxContract
 from tests.contract.processes import ProcessContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
+from tests.contract.subscriptions import SubscriptionContract
 from tests.redis_servers import RedisCluster
 from zaqar.storage.redis.store import RedisStore
 
 
-class TestRedisStore(StoreContract, StateMachineContract, ProcessContract):
+class TestRedisStore(
+    StoreContract,
+    SubscriptionContract,
+    OutboxContract,
+    StateMachineContract,
+    ProcessContract,
+):
     pass
 
 
-class TestRedisStoreOnACluster(StoreContract, StateMachineContract, ProcessContract):
+class TestRedisStoreOnACluster(
+    StoreContract,
+    SubscriptionContract,
+    OutboxContract,
+    StateMachineContract,
+    ProcessContract,
+):
     @pytest.fixture
     def opener(
         self, redis_cluster: RedisCluster, prefix: str

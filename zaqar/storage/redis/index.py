@@ -8,6 +8,7 @@ Of what somebody left undone the sweep does the rest.
 """
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 from uuid import uuid4
 
 from zaqar.model import Page, Queue, QueueKey
@@ -20,6 +21,15 @@ from zaqar.storage.redis.keys import Keys, key_of, member, project_range
 ABANDONED = 30.0
 PAGE = 500
 TOKEN = 32
+
+
+class Outbox(NamedTuple):
+    """When the list of outboxes looks at this one (negative: it is leased), and before
+    when no subscription ends (scripts/outbox.lua)."""
+
+    key: QueueKey
+    look: float
+    ends: float
 
 
 class Index:
@@ -122,14 +132,21 @@ class Index:
         entries: list[bytes] = self._client.ask(self._keys.index, command)
         return entries
 
-    def due(self, now: float) -> Iterator[QueueKey]:
-        """Go through all queues; return those that wait for their time or for the end
-        of a move."""
+    def due(self, now: float) -> Iterator[tuple[list[QueueKey], list[Outbox]]]:
+        """Go through all queues, some at a time.
+
+        Return those that wait for their time or for the end of a move, and the outboxes
+        of those that are watched.
+        """
         first = b"-"
         while entries := self._entries(first, b"+", PAGE):
+            due, outboxes = [], []
             keys = [key_of(entry) for entry in entries]
-            fields = self._fields(keys, "t", "g")
-            for key, (wake, leaving) in zip(keys, fields, strict=True):
+            fields = self._fields(keys, "t", "g", "u", "z")
+            for key, (wake, leaving, look, ends) in zip(keys, fields, strict=True):
                 if wake is not None and (float(wake) <= now or leaving):
-                    yield key
+                    due.append(key)
+                if look is not None:
+                    outboxes.append(Outbox(key, float(look), float(ends)))
+            yield due, outboxes
             first = b"(" + entries[-1]

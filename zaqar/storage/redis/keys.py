@@ -20,6 +20,8 @@ class Keys:
         self.index = f"{prefix}:{{index}}:queues"
         # Queues that somebody creates or deletes just now: token + member by time.
         self.pending = f"{prefix}:{{index}}:pending"
+        # See scripts/worklist.lua.
+        self.outboxes = f"{prefix}:{{index}}:outboxes"
         # See scripts/registry.lua.
         self.registry = f"{prefix}:{{registry}}"
         self.pulse = f"{prefix}:{{index}}:pulse"

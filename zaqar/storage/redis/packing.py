@@ -46,6 +46,7 @@ _encoder = msgspec.msgpack.Encoder()
 _stored = msgspec.msgpack.Decoder(Stored)
 _letter = msgspec.msgpack.Decoder(Letter)
 read_letter = _letter.decode
+read_stored = _stored.decode
 
 
 def pack(message: NewMessage, client: str, now: float) -> bytes:

@@ -34,6 +34,8 @@ from zaqar.storage.redis.client import Client, Script
 from zaqar.storage.redis.index import Index
 from zaqar.storage.redis.keys import Keys
 from zaqar.storage.redis.letters import Letters
+from zaqar.storage.redis.outboxes import RedisOutboxes
+from zaqar.storage.redis.worklist import Worklist
 
 # How the replies of scripts begin (scripts/common.lua).
 DONE, AGAIN, ABSENT, CHANGED, CLAIMED, NOT_HELD, NO_CLAIM = range(7)
@@ -43,10 +45,10 @@ SETTLED = ("upkeep", "open")
 TELLING = (*SETTLED, "tell")
 CREATE = Script("create")
 REPLACE = Script("replace", *SETTLED)
-REMOVE = Script("remove")
+REMOVE = Script("remove", "outbox")
 STATS = Script("stats", *SETTLED)
 # Repeated later, it would take what was posted since.
-PURGE = Script("purge", *SETTLED, repeatable=False)
+PURGE = Script("purge", *SETTLED, "outbox", repeatable=False)
 POST = Script("post")
 LIST = Script("list", *TELLING)
 GET = Script("get", *TELLING)
@@ -66,7 +68,7 @@ SETTLE = Script("settle", "upkeep")
 NAME_BYTES = 12
 
 
-class RedisStore:
+class RedisStore(RedisOutboxes):
     """Queues in Redis or Valkey; shared by threads, safe across fork.
 
     All keys begin with `prefix`. Raises ConfigurationError if the URI or the server
@@ -88,6 +90,7 @@ class RedisStore:
         )
         self._keys = Keys(prefix)
         self._index = Index(self._client, self._keys)
+        self._worklist = Worklist(self._client, self._keys)
         self._letters = Letters(self._client, self._keys, self._create_empty)
         opening.check(self._client)
 
@@ -175,8 +178,7 @@ class RedisStore:
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
-        if messages:
-            self._run(PURGE, key, repr(now))
+        self._run(PURGE, key, repr(now), int(messages), int(subscriptions))
 
     # Messages -------------------------------------------------------------------------
 
@@ -200,7 +202,10 @@ class RedisStore:
         soonest = now + min(min(m.ttl, m.delay or m.ttl) for m in messages)
         # Not made of the ids: these may be posted again on purpose.
         name = urandom(NAME_BYTES).hex()
-        self._expect(key, self._run(POST, key, name, revision, repr(soonest), *values))
+        _, *told = self._expect(
+            key, self._run(POST, key, name, revision, repr(soonest), *values)
+        )
+        self._announce(key, told)
 
     def list_messages(
         self,
@@ -345,7 +350,12 @@ class RedisStore:
 
     def sweep(self, *, now: float) -> int:
         self._index.repair()
-        return sum(self._settle(key, now) for key in self._index.due(now))
+        total = 0
+        for due, outboxes in self._index.due(now):
+            total += sum(self._settle(key, now) for key in due)
+            total += sum(self._end(outbox, now) for outbox in outboxes)
+            self._worklist.mend(outboxes, now)
+        return total
 
     def _settle(self, key: QueueKey, now: float) -> int:
         total = 0

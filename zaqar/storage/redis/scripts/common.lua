@@ -7,7 +7,8 @@
 --   <q>            hash  v revision; y "1": the queue delays; d metadata (JSON);
 --                        s last number of a message; b random name of this life;
 --                        t wake: nothing in the queue ends or becomes visible before it;
---                        o last number of a dead letter; g "1": dead letters are leaving
+--                        o last number of a dead letter; g "1": dead letters are leaving;
+--                        u, z: only if somebody watches the queue (see outbox.lua)
 --   <q>:m          hash  id -> message as the service packed it (a MessagePack array:
 --                        client, created, arrived or nil, ttl, ...)
 --   <q>:r :d :c    zset  id by number: ready, held back by its delay, claimed
@@ -21,11 +22,14 @@
 --   <q>:k:<claim>  zset  id by number: what the claim holds
 --   <q>:o          zset  dead letters on their way to another queue, by their numbers
 --   <q>:i          hash  life of a queue -> last number of a dead letter taken from it
+--   <q>:u...       what belongs to its subscribers; see outbox.lua
 --
 -- A reply is an array that begins with one of:
 --   0 done   1 a chunk of upkeep was done, call again   2 there is no such queue
 --   3 the queue changed (revision, delays, metadata)   4 a live claim holds the message
 --   5 the claim does not hold the message   6 there is no such claim
+--   7 there is no such subscription   8 another subscription has the subscriber
+--   9 the outbox is not the holder's
 -- Instants and ttls come and go as text, so that none loses a digit.
 
 local call = redis.call

@@ -2,15 +2,28 @@
 -- Appends messages. The legend of the keys is in common.lua.
 -- ARGV: name of this post, revision, the first instant at which one of them ends or
 --   becomes visible; for each: id, packed message, expiry, end of its delay ("": none)
--- Reply: {0} {2} {3, ...}
+-- Reply: {0} {2} {3, ...}; where the list of outboxes has to be told, {0, instant at which
+--   it looks at this one, when this was said}
 -- <q>:p:<name> says for as long as the service may repeat a post, or the network deliver
--- it late, that it was done: others may have taken the messages since.
+-- it late, that it was done: others may have taken the messages since. A queue that
+-- somebody watches (u, see outbox.lua) also gets a notice of each message.
 
 local done = Q .. ':p:' .. ARGV[1]
-local head = call('HMGET', Q, 'v', 'y', 't', 's')
+
+local head = call('HMGET', Q, 'v', 'y', 't', 's', 'u')
+
+-- Returns the reply that has the list of outboxes told of an instant.
+local function told(instant)
+  if not instant or instant == '-1' or instant == NEVER then
+    return {0}
+  end
+  local time = call('TIME')
+  return {0, instant, time[1] .. string.format('%06d', time[2])}
+end
+
 if head[1] ~= ARGV[2] then
   if call('EXISTS', done) == 1 then
-    return {0}
+    return told(head[5])
   end
   if not head[1] then
     return {2}
@@ -18,7 +31,7 @@ if head[1] ~= ARGV[2] then
   return {3, head[1], head[2], call('HGET', Q, 'd')}
 end
 if not call('SET', done, '', 'NX', 'EX', 30) then
-  return {0}
+  return told(head[5])
 end
 
 local number, delays = tonumber(head[4]), head[2] == '1'
@@ -61,4 +74,33 @@ if tonumber(ARGV[3]) < tonumber(head[3]) then
 else
   call('HSET', Q, 's', number)
 end
-return {0}
+if not head[5] then
+  return {0}
+end
+
+local U = Q .. ':u'
+local _, _, now = cmsgpack.unpack_limit(ARGV[5], 2, 1)
+-- Notices stay in the order of the messages, though clocks of services differ.
+now = math.max(now, tonumber(call('HGET', U, 'l') or 0))
+local now_text = string.format('%.17g', now)
+call('HSET', U, 'l', now_text)
+local first = head[5]
+number = number - #messages / 2
+for at = 4, #ARGV, 4 do
+  if not stored[at / 4] then
+    local id, packed, shown_at = ARGV[at], ARGV[at + 1], delays and ARGV[at + 3] or ''
+    number = number + 1
+    if call('HSETNX', U .. ':m', id, number .. ' ' .. shown_at .. ' ' .. packed) == 1 then
+      local due = shown_at ~= '' and shown_at or now_text
+      call('ZADD', U .. ':n', due, string.format('%015d', number) .. id)
+      if tonumber(due) < tonumber(first) then
+        first = due
+      end
+    end
+  end
+end
+if first == head[5] then
+  return {0}
+end
+call('HSET', Q, 'u', first)
+return told(first)

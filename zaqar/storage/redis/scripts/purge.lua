@@ -1,8 +1,15 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Removes all messages that no claim holds. The legend of the keys is in common.lua.
--- ARGV: now
+-- Removes all messages that no claim holds, all subscriptions, or both. The legend of the
+-- keys is in common.lua, and in outbox.lua.
+-- ARGV: now, "1": messages, "1": subscriptions
 -- Reply: {0} {1} {2}
 
+if ARGV[3] == '1' and call('HEXISTS', Q, 'u') == 1 then
+  abandon()
+end
+if ARGV[2] ~= '1' then
+  return {0}
+end
 if call('ZCARD', R) + call('ZCARD', D) <= CHUNK then
   local drop = upkeep()
   drop(call('ZRANGE', R, 0, -1))

@@ -13,5 +13,8 @@ end
 for from = 1, #keys, PIECE do
   call('UNLINK', unpack(keys, from, math.min(from + PIECE - 1, #keys)))
 end
+if call('HEXISTS', Q, 'u') == 1 then
+  abandon()
+end
 call('UNLINK', Q, M, R, D, C, E, W, N, H, L, X, O, Q .. ':i')
 return {0}
