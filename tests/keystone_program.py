@@ -41,7 +41,9 @@ def serve(port: int) -> None:
     class Server(BaseApplication):  # type: ignore[misc]
         def load_config(self) -> None:
             self.cfg.set("bind", f"127.0.0.1:{port}")
-            self.cfg.set("threads", 4)
+            # NOTE: one request at a time: each login writes, and SQLite lets one thread
+            # of those that read first do so; the others fail, or wait for long.
+            self.cfg.set("threads", 1)
             self.cfg.set("control_socket_disable", True)
 
         def load(self) -> object:

@@ -44,7 +44,8 @@ class KeystoneServer:
                     "fernet_tokens": {"key_repository": folder / "fernet"},
                     "fernet_receipts": {"key_repository": folder / "fernet"},
                     "credential": {"key_repository": folder / "credential"},
-                    "cache": {"enabled": False},
+                    # Without it, Keystone looks for the roles of a token a dozen times.
+                    "cache": {"enabled": True, "backend": "dogpile.cache.memory"},
                     "identity": {"password_hash_rounds": 4},
                 }
             )
@@ -115,6 +116,8 @@ class KeystoneServer:
         return {
             "DEFAULT": {"auth_strategy": "keystone"},
             "keystone_authtoken": {
+                # It says how long answers are waited for too: on a busy machine, long.
+                "http_connect_timeout": 60,
                 "auth_type": "password",
                 "auth_url": self.url,
                 "www_authenticate_uri": self.url,

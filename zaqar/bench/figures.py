@@ -93,7 +93,7 @@ SHAPES = (
     Shape("stats", "stats", "read", aims(1.6, 1.6, 3)),
     Shape("producer to consumer", "relay", "relay", aims(None, 3.6, 14), "claim"),
 )
-SECTIONS = ("post", "claim", "read", "relay", "rates", "depth")
+SECTIONS = ("post", "claim", "read", "relay", "rates", "depth", "identity")
 P99_TARGETS = {32: 50}
 UNIT = Shape("unit", "post", "post", {})
 DEEP_OPERATIONS = ("post", "claim-delete", "claim-bulk", "pop", "list", "stats", "get")
@@ -113,6 +113,7 @@ def measurement(
     *,
     batch: int = 1,
     queue: str = "",
+    headers: tuple[str, ...] = (),
 ) -> OperationRun:
     """Return one operation on one server, with a queue of its own unless named."""
     run = uuid4().hex[:8]
@@ -123,7 +124,7 @@ def measurement(
         batch=batch,
         claim_ttl=3600,
     )
-    fleet = stack.enter_context(Fleet(Plan(target, work, project=PROJECT)))
+    fleet = stack.enter_context(Fleet(Plan(target, work, PROJECT, headers)))
     return OperationRun(fleet, op, connections, warmup=WARMUP)
 
 

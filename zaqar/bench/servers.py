@@ -37,6 +37,7 @@ engine = {engine}
 workers = {workers}
 threads = {threads}
 request_log = {request_log}
+{more}
 """
 
 
@@ -166,8 +167,12 @@ def real_server(
     threads: int,
     request_log: bool,
     pooling: bool = False,
+    more: str = "",
 ) -> Server:
-    """Return the service itself, not started yet; the section is that of its store."""
+    """Return the service itself, not started yet; the section is that of its store.
+
+    `more` are other sections.
+    """
     port = free_port()
     text = CONFIGURATION.format(
         host=LOOPBACK,
@@ -180,6 +185,7 @@ def real_server(
         request_log=request_log,
         pooling=pooling,
         folder=folder,
+        more=more,
     )
     configuration = folder / "zaqar.conf"
     configuration.write_text(text)

@@ -7,7 +7,7 @@ A store that is a server is started on this machine with its data in the folder 
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -106,6 +106,48 @@ OPENERS: dict[str, Opener] = {
 
 
 @contextmanager
+def services(
+    folder: Path,
+    variant: Variant,
+    sections: Mapping[str, str],
+    *,
+    engine: str = "gunicorn",
+    workers: int = 2,
+    threads: int = 8,
+    request_log: bool = True,
+) -> Iterator[dict[str, Target]]:
+    """Run services by name, each with more sections of options, on one store.
+
+    The processor time of a target is that of the service and of the store's server.
+    """
+    folder = folder.absolute()
+    folder.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        store = OPENERS[variant.store](folder, variant.setting, stack)
+        targets = {}
+        for name, more in sections.items():
+            place = folder / name
+            place.mkdir(exist_ok=True)
+            server = real_server(
+                place,
+                driver=store.driver,
+                section=store.section,
+                pooling=bool(store.pool),
+                label=f"{engine} {variant.label} {name}".strip(),
+                engine=engine,
+                workers=workers,
+                threads=threads,
+                request_log=request_log,
+                more=more,
+            )
+            target = stack.enter_context(server).target
+            if store.pool:
+                register(target, store.pool)
+            targets[name] = replace(target, pids=target.pids + store.pids)
+        yield targets
+
+
+@contextmanager
 def service(
     folder: Path,
     variant: Variant,
@@ -115,29 +157,17 @@ def service(
     threads: int = 8,
     request_log: bool = True,
 ) -> Iterator[Target]:
-    """Run the service on a store of its own in `folder`.
-
-    The processor time of the target is that of the service and of the store's server.
-    """
-    folder = folder.absolute()
-    folder.mkdir(exist_ok=True)
-    with ExitStack() as stack:
-        store = OPENERS[variant.store](folder, variant.setting, stack)
-        server = real_server(
-            folder,
-            driver=store.driver,
-            section=store.section,
-            pooling=bool(store.pool),
-            label=f"{engine} {variant.label}",
-            engine=engine,
-            workers=workers,
-            threads=threads,
-            request_log=request_log,
-        )
-        target = stack.enter_context(server).target
-        if store.pool:
-            register(target, store.pool)
-        yield replace(target, pids=target.pids + store.pids)
+    """Run the service on a store of its own in `folder`."""
+    with services(
+        folder,
+        variant,
+        {"": ""},
+        engine=engine,
+        workers=workers,
+        threads=threads,
+        request_log=request_log,
+    ) as targets:
+        yield targets[""]
 
 
 def register(target: Target, uri: str) -> None:

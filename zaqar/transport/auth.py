@@ -81,5 +81,5 @@ class Authentication:
 
 
 def _drop(environ: Environ, names: frozenset[str]) -> None:
-    for name in names & environ.keys():
+    for name in names.intersection(environ):
         del environ[name]

@@ -21,6 +21,7 @@ from oslo_log import log
 from zaqar.errors import ConfigurationError
 from zaqar.transport.auth import IDENTITY, Application, Environ, StartResponse
 from zaqar.transport.keystone_pause import PAUSE_SECONDS, Pause
+from zaqar.transport.single_flight import Flights
 from zaqar.transport.token_cache import TokenCache
 
 LOG = log.getLogger(__name__)
@@ -34,8 +35,9 @@ WRONG_OPTIONS = (
     *(ClientException, KeystoneMiddlewareException),
     *(cfg.Error, OSError, ValueError),
 )
-# The catalog is as long as the rest of the request, and nobody reads it here.
-KEPT = IDENTITY - {"HTTP_X_SERVICE_CATALOG"}
+# PERF: nobody reads the others, and the catalog alone is as long as the rest of the
+# request.
+KEPT = frozenset(("HTTP_X_PROJECT_ID", "HTTP_X_ROLES"))
 # SECURITY: what cannot be a token is not shown to Keystone: an error that it makes of
 # such a thing would look as if it were out of order.
 TOKEN = re.compile(r"[!-~]{1,4096}")
@@ -59,7 +61,9 @@ class Keystone:
         seconds = options.token_cache_time
         if self._memcached:
             seconds = min(seconds, BESIDE_MEMCACHED_SECONDS)
+        self._remembers = seconds > 0
         self._tokens = TokenCache(seconds, time.time)
+        self._flights = Flights()
         self._pause = Pause(time.monotonic)
 
     def identify(self, environ: Environ) -> Application | None:
@@ -68,22 +72,33 @@ class Keystone:
         Returns what answers instead, if there is no valid token (401) or Keystone does
         not say (503).
         """
+        # PERF: the middleware reads the whole document again for each request.
+        token = environ.get("HTTP_X_AUTH_TOKEN", "")
+        service = environ.get("HTTP_X_SERVICE_TOKEN")
+        if service is None and (known := self._tokens.headers(token)):
+            environ.update(known)
+            return None
         environ.pop("HTTP_X_STORAGE_TOKEN", None)
-        token = environ.get("HTTP_X_AUTH_TOKEN", "").strip()
+        token = token.strip()
         if not TOKEN.fullmatch(token):
             return self._refuse
-        service = environ.get("HTTP_X_SERVICE_TOKEN")
-        if service is not None:
-            # Beside the token of a service a user's may be good that is not otherwise.
-            if not TOKEN.fullmatch(service.strip()):
-                return self._refuse
-            return self._ask(environ, "")
-        # PERF: the middleware reads the whole document again for each request.
-        known = self._tokens.headers(token)
-        if known is None:
+        if service is None:
+            return self._ask_once(environ, token)
+        # Beside the token of a service a user's may be good that is not otherwise.
+        if not TOKEN.fullmatch(service.strip()):
+            return self._refuse
+        return self._ask(environ, "")
+
+    def _ask_once(self, environ: Environ, token: str) -> Application | None:
+        """Ask about a token, unless somebody else has asked meanwhile."""
+        if not self._remembers:
             return self._ask(environ, token)
-        environ.update(known)
-        return None
+        # A client that begins with many requests at once does not flood Keystone.
+        with self._flights.alone(token):
+            if known := self._tokens.headers(token):
+                environ.update(known)
+                return None
+            return self._ask(environ, token)
 
     def _ask(self, environ: Environ, token: str) -> Application | None:
         """Let the middleware decide; remember the token if one is given."""
