@@ -77,6 +77,25 @@ def test_deep_store_is_compared_with_an_empty_one(tmp_path, monkeypatch, redis):
     assert row["cost_ratio"] > 0
 
 
+def test_ways_to_say_who_asks_are_compared_on_one_store(tmp_path):
+    done = run(
+        *("--only", "identity", "--engines", "gunicorn", "--folder", tmp_path),
+        *("--synchronous", "NORMAL", "--identity", "none,signed,policies"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    posting, listing = json.loads(done.stdout)["identity"]
+    assert (posting["op"], listing["op"]) == ("post", "list")
+    for row in (posting, listing):
+        assert {name: cell["target"] for name, cell in row["ways"].items()} == {
+            "none": None,
+            "signed": 10,
+            "policies": 5,
+        }
+        for cell in row["ways"].values():
+            assert (cell["failures"], cell["per_second"] > 0) == (0, True)
+
+
 def test_store_that_does_not_start_is_left_out_and_named(tmp_path):
     done = run(
         *("--only", "relay", "--engines", "gunicorn", "--folder", tmp_path),

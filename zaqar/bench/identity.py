@@ -13,7 +13,8 @@ from uuid import uuid4
 from zaqar.bench.figures import PROJECT, Effort, Row, cost, failures, measurement, rate
 from zaqar.bench.requests import Target
 from zaqar.bench.runs import in_turns
-from zaqar.signing import Key, Terms, sign
+from zaqar.keys import Key
+from zaqar.signing import Terms, sign
 
 OPERATIONS = ("post", "list")
 KEY = Key("figures", "7c1d" * 16)
