@@ -43,6 +43,7 @@ setup(
         "console_scripts": [
             "zaqar-server = zaqar.cli:server",
             "zaqar-gc = zaqar.cli:gc",
+            "zaqar-notifier = zaqar.cli:notifier",
             "zaqar-manage = zaqar.manage.cli:main",
             "zaqar-bench = zaqar.bench.cli:main",
         ],

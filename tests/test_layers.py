@@ -23,6 +23,8 @@ HTTP = ["falcon", "gunicorn", "granian", "wsgiref", "http"]
 FORBIDDEN: dict[str, list[str]] = {
     "zaqar": [*ABOVE_STORAGE, "zaqar.storage", *ENTRIES, *HTTP],
     "zaqar.storage": [*ABOVE_STORAGE, *ENTRIES, *HTTP, "oslo_config", "oslo_policy"],
+    # What delivers stands above the operations, what it sends and how below them.
+    "zaqar.notification.dispatcher": ["zaqar.transport", *ENTRIES, *HTTP],
     "zaqar.operations": ["zaqar.transport", *ENTRIES, *HTTP, "oslo_config"],
     "zaqar.service": ["zaqar.transport", *ENTRIES, *HTTP],
     "zaqar.stores": ["zaqar.transport", "zaqar.service", *ENTRIES, *HTTP],

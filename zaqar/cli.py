@@ -27,6 +27,11 @@ def gc(arguments: Sequence[str] | None = None) -> int:
     return _run("zaqar-gc", arguments, _collect)
 
 
+def notifier(arguments: Sequence[str] | None = None) -> int:
+    """Run `zaqar-notifier`: deliver to subscribers until a signal stops it."""
+    return _run("zaqar-notifier", arguments, _notify)
+
+
 def _run(
     program: str, arguments: Sequence[str] | None, command: Callable[[Settings], None]
 ) -> int:
@@ -125,6 +130,12 @@ def check_address(settings: Settings) -> None:
             raise ConfigurationError(
                 f"Cannot listen on {settings.bind} port {settings.port}: {error}."
             ) from None
+
+
+def _notify(settings: Settings) -> None:
+    from zaqar.server.notifier import run
+
+    run(settings)
 
 
 def _collect(settings: Settings) -> None:

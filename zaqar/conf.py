@@ -16,7 +16,7 @@ from zaqar.errors import ConfigurationError, InvalidRequest
 from zaqar.keys import Key
 from zaqar.limits import Limits
 from zaqar.notification import settings as notification
-from zaqar.options import DEFAULT_OPTIONS, OPTIONS, STORAGE_OPTIONS
+from zaqar.options import DEFAULT_OPTIONS, NOTIFIER, OPTIONS, STORAGE_OPTIONS
 from zaqar.quotas import FIELDS, NONE, Quota, made
 
 
@@ -116,6 +116,8 @@ class Settings(msgspec.Struct, frozen=True):
     subscriber_types: tuple[str, ...]
     notification: notification.NotificationSettings
     config: Any
+    # The command line that all this was read with.
+    arguments: tuple[str, ...] = ()
     signing_keys: tuple[Key, ...] = ()
     encryption_keys: tuple[Key, ...] = ()
     read_cbc: bool = False
@@ -166,7 +168,8 @@ def load(
         if transport:
             config.set_override("transport", transport, group="drivers")
         _check_values(config)
-        return _settings(config)
+        settings = _settings(config)
+        return msgspec.structs.replace(settings, arguments=tuple(arguments))
     except (cfg.Error, ValueError) as error:
         raise ConfigurationError(str(error)) from None
 
@@ -211,6 +214,12 @@ def _settings(config: Any) -> Settings:
     wsgi = config["drivers:transport:wsgi"]
     limits = Limits(**{name: transport[name] for name in Limits.__struct_fields__})
     _check_limits(limits)
+    signing_keys = keys.of_urls(config)
+    if config.notification.require_confirmation and not signing_keys:
+        raise ConfigurationError(
+            "[notification] require_confirmation needs a [signed_url] secret_key: "
+            "subscribers confirm by signed URLs."
+        )
     management = "drivers:management_store:sqlite"
     registry_file = sqlite_path(config[management].uri, management)
     return Settings(
@@ -239,7 +248,7 @@ def _settings(config: Any) -> Settings:
         subscriber_types=tuple(map(str.lower, transport.subscriber_types)),
         notification=notification.read(config.notification, str(wsgi.bind)),
         config=config,
-        signing_keys=keys.of_urls(config),
+        signing_keys=signing_keys,
         encryption_keys=keys.of_bodies(config),
         read_cbc=transport.message_encryption_read_cbc,
         auth_strategy=config.auth_strategy,
@@ -352,18 +361,17 @@ def _check_mongo(driver: str, values: Mapping[str, Any], group: str) -> None:
         )
 
 
+PIPELINES = {"message_pipeline": [NOTIFIER]}
+
+
 def _refuse_what_is_not_built(config: Any) -> None:
     built = (
         ("[cors] allowed_origin", config.cors.allowed_origin, []),
-        (
-            "[notification] require_confirmation",
-            config.notification.require_confirmation,
-            False,
-        ),
         ("[drivers] transport", config.drivers.transport, "wsgi"),
         *(
             (f"[storage] {option.name}", config.storage[option.name], [])
             for option in STORAGE_OPTIONS
+            if config.storage[option.name] != PIPELINES.get(option.name)
         ),
     )
     for name in ("message_store", "management_store"):

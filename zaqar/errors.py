@@ -9,6 +9,9 @@ ZaqarError
 │   ├── MissingClientId, WrongClientId
 │   ├── MissingProject, EmptyProject
 │   ├── InvalidQueueName        also a project id that is too long
+│   ├── InvalidTopicName
+│   ├── UnfitSubscriptionChange nothing known is to be changed
+│   ├── UnfitConfirmation       it does not say what is confirmed
 │   ├── UnfitPool               its capabilities differ from the others of its flavor
 │   ├── UnfitFlavor             no pools, unknown ones, or ones that differ
 │   ├── UnfitFlavorChange       a flavor is to be given unknown pools
@@ -76,6 +79,18 @@ class EmptyProject(BadInput):
 
 class InvalidQueueName(BadInput):
     """A queue name breaks its rule, or the project id is too long."""
+
+
+class InvalidTopicName(BadInput):
+    """A topic name breaks its rule."""
+
+
+class UnfitSubscriptionChange(BadInput):
+    """A change of a subscription names nothing that can be changed."""
+
+
+class UnfitConfirmation(BadInput):
+    """The body is not that of a confirmation."""
 
 
 class UnfitPool(BadInput):

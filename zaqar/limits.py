@@ -15,10 +15,14 @@ from zaqar.errors import (
     InvalidBody,
     InvalidQueueName,
     InvalidRequest,
+    InvalidTopicName,
     WrongClientId,
 )
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NAME_RULE = (
+    "has 1 to 64 characters, letters, digits, '_', '-' and '.', and is not '.' or '..'."
+)
 MAX_PROJECT = 256
 # Of pools and flavors.
 MAX_ADMIN_NAME = 64
@@ -56,11 +60,18 @@ def check_queue_name(name: str) -> None:
 
     `.` and `..` are refused: clients and proxies take them for steps in the path.
     """
-    if not QUEUE_NAME.fullmatch(name) or name in (".", ".."):
-        raise InvalidQueueName(
-            "A queue name has 1 to 64 characters, letters, digits, '_', '-' and '.', "
-            "and is not '.' or '..'."
-        )
+    if not _is_name(name):
+        raise InvalidQueueName(f"A queue name {NAME_RULE}")
+
+
+def check_topic_name(name: str) -> None:
+    """Raise InvalidTopicName where a queue of this name could not be either."""
+    if not _is_name(name):
+        raise InvalidTopicName(f"A topic name {NAME_RULE}")
+
+
+def _is_name(name: str) -> bool:
+    return bool(QUEUE_NAME.fullmatch(name)) and name not in (".", "..")
 
 
 def check_admin_name(noun: str, name: str) -> None:
@@ -88,6 +99,9 @@ def check_project(project: str) -> None:
         raise InvalidQueueName(
             f"The X-Project-ID header may have at most {MAX_PROJECT} characters."
         )
+    # SECURITY: keys of other kinds than queues are told by it.
+    if "\n" in project:
+        raise InvalidQueueName("The X-Project-ID header must be one line.")
 
 
 def check_client_length(client: str, limits: Limits) -> None:

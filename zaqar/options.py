@@ -248,8 +248,16 @@ SERVER_OPTIONS = [
     ),
 ]
 
+# The one stage that there is; subscribers are told with and without it.
+NOTIFIER = "zaqar.notification.notifier"
 STORAGE_OPTIONS = [
-    cfg.ListOpt(f"{noun}_pipeline", default=[], help="Not offered by this release.")
+    cfg.ListOpt(
+        f"{noun}_pipeline",
+        default=[],
+        help=f"{NOTIFIER} is accepted and changes nothing: subscribers are told."
+        if noun == "message"
+        else "Not offered by this release.",
+    )
     for noun in ("queue", "message", "claim", "subscription", "topic")
 ]
 

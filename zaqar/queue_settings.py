@@ -33,6 +33,8 @@ MAX_CLAIM_COUNT = "_max_claim_count"
 ENCRYPTION = "_enable_encrypt_messages"
 FLAVOR = "_flavor"
 RETRY_POLICY = "_retry_policy"
+# Those that are shown of a topic that does not have them.
+TOPIC_KEYS = (POST_SIZE, MESSAGE_TTL, MESSAGE_DELAY)
 
 INT64_MAX = 2**63 - 1
 
@@ -90,6 +92,12 @@ def shown_metadata(metadata: Metadata, limits: Limits) -> dict[str, Any]:
         **metadata,
         **{key: metadata.get(key) or value for key, value in defaults(limits).items()},
     }
+
+
+def shown_topic(metadata: Metadata, limits: Limits) -> dict[str, Any]:
+    """Return the metadata of a topic, which has fewer defaults (contract: topics)."""
+    known = defaults(limits)
+    return {**metadata, **{k: metadata.get(k) or known[k] for k in TOPIC_KEYS}}
 
 
 def check_metadata(metadata: Metadata, limits: Limits) -> None:

@@ -43,9 +43,16 @@ def _text_option(name: str, default: dict[str, str], event: str) -> Any:
 
 OPTIONS: list[Any] = [
     cfg.BoolOpt(
+        "deliver",
+        default=True,
+        help="Run a process beside this server that delivers to subscribers. Without "
+        "it, zaqar-notifier has to run somewhere.",
+    ),
+    cfg.BoolOpt(
         "require_confirmation",
         default=False,
-        help="Subscribers have to confirm. Not offered by this release.",
+        help="Tell only subscribers that have confirmed; they are asked to. Needs "
+        "[signed_url] secret_key.",
     ),
     cfg.StrOpt(
         "external_confirmation_url",
@@ -157,6 +164,8 @@ class SmtpSettings(msgspec.Struct, frozen=True):
 class NotificationSettings(msgspec.Struct, frozen=True):
     """What deliveries go by; `bind` is where the service itself listens."""
 
+    deliver: bool
+    require_confirmation: bool
     delivery_timeout: float
     max_post_data_size: int
     ca_file: str
@@ -178,6 +187,8 @@ def read(group: Any, bind: str) -> NotificationSettings:
             "seconds."
         )
     return NotificationSettings(
+        deliver=group.deliver,
+        require_confirmation=group.require_confirmation,
         delivery_timeout=group.delivery_timeout,
         max_post_data_size=group.max_post_data_size,
         ca_file=group.ca_file,

@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 from zaqar import limits
 from zaqar.bodies import unreadable
 from zaqar.errors import QueueNotFound
-from zaqar.model import Claim, Context, Message, QueueKey
+from zaqar.model import Claim, Context, Message
 from zaqar.service import KnownQueue, Service
 
 # How often a claim is tried where nothing of what was claimed can be read.
@@ -33,7 +33,7 @@ def create(
     Without messages there is no claim. Raises InvalidRequest; KeyUnavailable if none of
     several claims, which stay, has a message that can be read.
     """
-    key = QueueKey(ctx.project, name)
+    key = ctx.key(name)
     ttl = limits.claim_ttl(wish.ttl, service.limits)
     grace = limits.claim_grace(wish.grace, service.limits)
     limit = limits.page_limit(
@@ -66,7 +66,7 @@ def create(
 
 def get(ctx: Context, service: Service, name: str, claim: str) -> Claim:
     """Return a live claim. Raises ClaimNotFound, QueueNotFound."""
-    key = QueueKey(ctx.project, name)
+    key = ctx.key(name)
     found = service.store.get_claim(key, claim, now=service.now())
     shown = service.bodies.read(key, found.messages)
     return msgspec.structs.replace(found, messages=tuple(shown))
@@ -75,7 +75,7 @@ def get(ctx: Context, service: Service, name: str, claim: str) -> Claim:
 def renew(ctx: Context, service: Service, name: str, claim: str, wish: Wish) -> None:
     """Restart a live claim. Raises InvalidRequest, ClaimNotFound, QueueNotFound."""
     service.store.renew_claim(
-        QueueKey(ctx.project, name),
+        ctx.key(name),
         claim,
         ttl=limits.claim_ttl(wish.ttl, service.limits),
         grace=limits.claim_grace(wish.grace, service.limits),
@@ -86,6 +86,4 @@ def renew(ctx: Context, service: Service, name: str, claim: str, wish: Wish) -> 
 def release(ctx: Context, service: Service, name: str, claim: str) -> None:
     """Set the messages of the claim free; nothing if there is no such claim."""
     with suppress(QueueNotFound):
-        service.store.release_claim(
-            QueueKey(ctx.project, name), claim, now=service.now()
-        )
+        service.store.release_claim(ctx.key(name), claim, now=service.now())

@@ -57,7 +57,7 @@ def post(
     encrypts does so. An absent queue is created.
     Raises InvalidRequest, InvalidBody, KeyUnavailable, QuotaExceeded.
     """
-    key = QueueKey(ctx.project, name)
+    key = ctx.key(name)
     if not drafts:
         raise InvalidRequest("messages must hold at least one message.")
     if service.quotas is not None:
@@ -131,7 +131,7 @@ def page(
     `echo` includes those that the caller's client posted.
     """
     size = limits.page_limit(limit, "limit", service.limits.max_messages_per_page)
-    key = QueueKey(ctx.project, name)
+    key = ctx.key(name)
     for _ in range(PAGES):
         try:
             page = service.store.list_messages(
@@ -168,7 +168,7 @@ def get_many(
     Raises MessageNotFound if none exists, KeyUnavailable if none can be read.
     """
     _check_count(service, ids)
-    key = QueueKey(ctx.project, name)
+    key = ctx.key(name)
     messages: list[Message] = []
     with suppress(QueueNotFound):
         messages = service.store.get_messages(key, ids, now=service.now())
@@ -185,9 +185,7 @@ def delete(
 ) -> None:
     """Delete one message. Raises MessageIsClaimed, ClaimDoesNotHoldMessage."""
     with suppress(QueueNotFound):
-        service.store.delete_message(
-            QueueKey(ctx.project, name), id, claim=claim, now=service.now()
-        )
+        service.store.delete_message(ctx.key(name), id, claim=claim, now=service.now())
 
 
 def delete_many(
@@ -208,7 +206,7 @@ def delete_many(
         raise InvalidRequest("claim_ids must name the claims that hold the messages.")
     with suppress(QueueNotFound):
         service.store.delete_messages(
-            QueueKey(ctx.project, name),
+            ctx.key(name),
             ids,
             claims=claims if with_claims else None,
             now=service.now(),
@@ -227,7 +225,7 @@ def pop(
     limit = limits.check_range(
         "pop", count, 1, service.limits.max_messages_per_claim_or_pop
     )
-    key = QueueKey(ctx.project, name)
+    key = ctx.key(name)
     for _ in range(LOOKS):
         now = service.now()
         try:

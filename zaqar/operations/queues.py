@@ -38,12 +38,12 @@ def page(
     """Return a page of the project's queues with the metadata that is stored."""
     size = page_limit(limit, "limit", service.limits.max_queues_per_page)
     return service.store.list_queues(
-        ctx.project, marker=marker, limit=size, name=name, match=match
+        ctx.space, marker=marker, limit=size, name=name, match=match
     )
 
 
 def count(ctx: Context, service: Service) -> int:
-    return service.store.count_queues(ctx.project)
+    return service.store.count_queues(ctx.space)
 
 
 def put(ctx: Context, service: Service, name: str, metadata: Metadata) -> bool:
@@ -53,20 +53,20 @@ def put(ctx: Context, service: Service, name: str, metadata: Metadata) -> bool:
     """
     check_metadata(metadata, service.limits)
     _check_encryption(service, metadata)
-    return service.create_queue(QueueKey(ctx.project, name), metadata)
+    return service.create_queue(ctx.key(name), metadata)
 
 
 def get(ctx: Context, service: Service, name: str) -> Metadata:
     """Return the metadata that is stored; none of an absent queue."""
     try:
-        return service.store.get_queue(QueueKey(ctx.project, name)).metadata
+        return service.store.get_queue(ctx.key(name)).metadata
     except QueueNotFound:
         return {}
 
 
 def exists(ctx: Context, service: Service, name: str) -> bool:
     try:
-        service.store.get_queue(QueueKey(ctx.project, name))
+        service.store.get_queue(ctx.key(name))
     except QueueNotFound:
         return False
     return True
@@ -80,7 +80,7 @@ def patch(
     An absent queue is created, unless `strict_patch` asks for QueueNotFound.
     Raises MetadataKeyNotFound, InvalidBody.
     """
-    key = QueueKey(ctx.project, name)
+    key = ctx.key(name)
     for _ in range(ATTEMPTS):
         try:
             return _patch(service, key, changes)
@@ -140,7 +140,7 @@ def _check_encryption(service: Service, metadata: Metadata) -> None:
 
 
 def delete(ctx: Context, service: Service, name: str) -> None:
-    key = QueueKey(ctx.project, name)
+    key = ctx.key(name)
     service.store.delete_queue(key)
     service.queues.forget(key)
 
@@ -148,7 +148,7 @@ def delete(ctx: Context, service: Service, name: str) -> None:
 def stats(ctx: Context, service: Service, name: str) -> QueueStats:
     """Return the numbers of messages; all 0 for an absent queue."""
     try:
-        return service.store.queue_stats(QueueKey(ctx.project, name), now=service.now())
+        return service.store.queue_stats(ctx.key(name), now=service.now())
     except QueueNotFound:
         return QueueStats()
 
@@ -159,7 +159,7 @@ def purge(
     """Remove what no live claim holds."""
     with suppress(QueueNotFound):
         service.store.purge_queue(
-            QueueKey(ctx.project, name),
+            ctx.key(name),
             messages=messages,
             subscriptions=subscriptions,
             now=service.now(),

@@ -14,6 +14,7 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from zaqar.conf import Settings
+from zaqar.server.notifier import Notifier
 from zaqar.server.processes import PerProcessApplication, StartResponse
 
 MAX_BUFFER = 65536
@@ -24,8 +25,10 @@ PARENT_CHECK_SECONDS = 1.0
 def serve(settings: Settings) -> None:
     """Serve until a signal stops it."""
 
+    notifier = Notifier(settings)
+
     def load() -> Limited:
-        application = PerProcessApplication(settings)
+        application = PerProcessApplication(settings, notifier.start)
         application.start()
         threading.Thread(
             target=_stop_with, args=(os.getppid(),), name="parent", daemon=True

@@ -10,6 +10,7 @@ from zaqar.conf import Settings
 from zaqar.server.buffering import Worker
 from zaqar.server.connections import SECONDS, Phase
 from zaqar.server.framing import MAX_HEADER, MAX_HEADERS, MAX_LINE
+from zaqar.server.notifier import Notifier
 from zaqar.server.processes import PerProcessApplication
 from zaqar.transport.wsgi.requests import largest_body
 
@@ -21,6 +22,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._notifier = Notifier(settings)
         super().__init__()
 
     def load_config(self) -> None:
@@ -54,7 +56,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         worker.wsgi.start()
 
     def load(self) -> PerProcessApplication:
-        return PerProcessApplication(self._settings)
+        return PerProcessApplication(self._settings, self._notifier.start)
 
 
 def serve(settings: Settings) -> None:

@@ -27,11 +27,15 @@ UNMEASURED_SECONDS = 1.0
 class PerProcessApplication:
     """A WSGI application that builds its service in the process that serves.
 
-    Files, locks and threads must not come from a parent process.
+    Files, locks and threads must not come from a parent process. `begin` is called in
+    each process, once.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, begin: Callable[[], None] | None = None
+    ) -> None:
         self._settings = settings
+        self._begin = begin
         self._building = threading.Lock()
         self._process = 0
         self._app: Any = None
@@ -52,12 +56,19 @@ class PerProcessApplication:
             built = service.build(self._settings)
             self._app = build_app(built)
             start_upkeep(built)
+            if self._begin is not None:
+                self._begin()
             self._process = os.getpid()
 
 
 def start_upkeep(served: Service) -> None:
     """Sweep and measure the clock, again and again, in threads of this process."""
     _repeat("sweep", served.settings.sweep_interval, lambda: _sweep(served))
+    start_clock(served)
+
+
+def start_clock(served: Service) -> None:
+    """Measure the clock of the store, again and again."""
     _repeat("clock", UNMEASURED_SECONDS, lambda: _measure(served))
 
 

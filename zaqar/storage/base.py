@@ -48,6 +48,7 @@ from zaqar.model import (
     QueueStats,
     Usage,
 )
+from zaqar.storage.delivering import Outbox, Subscriptions
 
 # What a store may promise, in the order in which it is told (contract: capabilities).
 # FIFO: readers that follow a queue miss nothing. CLAIMS: a message is in one claim.
@@ -56,8 +57,8 @@ from zaqar.model import (
 CAPABILITIES = ("FIFO", "CLAIMS", "DURABILITY", "AOD", "HIGH_THROUGHPUT")
 
 
-class Store(Protocol):
-    """A place that keeps queues with their messages and claims."""
+class Store(Subscriptions, Outbox, Protocol):
+    """A place that keeps queues with their messages, claims and subscriptions."""
 
     # Queues ---------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ class Store(Protocol):
         ...
 
     def delete_queue(self, key: QueueKey) -> None:
-        """Remove the queue with its messages and claims; nothing if it is absent."""
+        """Remove the queue with all that is its own; nothing if it is absent."""
         ...
 
     def list_queues(
@@ -134,7 +135,10 @@ class Store(Protocol):
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
-        """Remove all messages that no live claim holds, delayed ones included."""
+        """Remove all messages that no live claim holds, delayed ones included.
+
+        Or all subscriptions, or both.
+        """
         ...
 
     # Messages -------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from zaqar.errors import (
 )
 from zaqar.model import Binding, Metadata, Queue, QueueKey
 from zaqar.storage.base import Store
-from zaqar.storage.pooling.carrying import carry
+from zaqar.storage.pooling.carrying import carry, carry_subscriptions
 from zaqar.storage.pooling.places import Places
 from zaqar.storage.pooling.pools import VIRTUAL, Pools
 from zaqar.storage.pooling.routing import Routing
@@ -137,10 +137,12 @@ class Births:
         metadata: Metadata,
         expect: str,
         put: Put,
+        now: float,
     ) -> None:
         """Replace the metadata; move the name to another pool if the flavor changes.
 
-        The messages stay behind then (contract: such a queue is bound anew).
+        The messages stay behind then (contract: such a queue is bound anew), and so
+        does what subscribers were not told yet; they stay subscribed.
         """
         old = self._get(key)
         flavor = self._flavor_of(metadata)
@@ -154,6 +156,7 @@ class Births:
         source, store = self._routing.store(key, binding), self._pools.store(target)
         if not put(store, None):
             _furnish(store, key, put)
+        carry_subscriptions(source, store, key, now)
         try:
             self._places.bind(key, target, expect=binding)
         except BindingChanged:

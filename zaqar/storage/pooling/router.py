@@ -28,12 +28,13 @@ from zaqar.storage.pooling.births import Births
 from zaqar.storage.pooling.letters import Letters
 from zaqar.storage.pooling.listing import Listing
 from zaqar.storage.pooling.measuring import Measuring
+from zaqar.storage.pooling.outboxes import Leasing, RoutedOutboxes
 from zaqar.storage.pooling.places import Places
 from zaqar.storage.pooling.pools import Pools
 from zaqar.storage.pooling.routing import Routing
 
 
-class Router:
+class Router(RoutedOutboxes):
     """The store of a service with pools.
 
     `flavor_of` returns the name of the flavor that metadata asks for, or None.
@@ -48,6 +49,7 @@ class Router:
         self._births = Births(pools, self._places, self._routing, flavor_of)
         self._letters = Letters(pools, self._places)
         self._listing = Listing(pools)
+        self._leasing = Leasing(pools)
         self._measuring = Measuring(pools)
 
     # Queues ---------------------------------------------------------------------------
@@ -74,7 +76,7 @@ class Router:
             )
 
         if expect is not None:
-            self._births.replace(key, metadata, expect, put)
+            self._births.replace(key, metadata, expect, put, now)
             return False
         return self._births.create(key, metadata, revision, put, now)
 
@@ -116,13 +118,12 @@ class Router:
     def purge_queue(
         self, key: QueueKey, *, messages: bool, subscriptions: bool, now: float
     ) -> None:
-        if messages:
-            self._routing.at(
-                key,
-                lambda store: store.purge_queue(
-                    key, messages=True, subscriptions=subscriptions, now=now
-                ),
-            )
+        self._routing.at(
+            key,
+            lambda store: store.purge_queue(
+                key, messages=messages, subscriptions=subscriptions, now=now
+            ),
+        )
 
     # Messages -------------------------------------------------------------------------
 
@@ -301,4 +302,5 @@ class Router:
 
     def close(self) -> None:
         self._listing.close()
+        self._leasing.close()
         self._pools.close()

@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from zaqar.model import QUEUES
+
 # The policy rule that each method of a resource asks for.
 Rules = Mapping[str, str]
 
@@ -16,7 +18,7 @@ class Route(msgspec.Struct, frozen=True):
 
     An anonymous route needs neither client nor project; so it has no header to check.
     Signed requests reach no route that is not `signable`. An `unmetered` one is served
-    however many requests come.
+    however many requests come. `kind` is what it serves.
     """
 
     path: str
@@ -25,6 +27,7 @@ class Route(msgspec.Struct, frozen=True):
     anonymous: bool = False
     signable: bool = False
     unmetered: bool = False
+    kind: str = QUEUES
 
 
 # Name, template below the prefix, methods.
@@ -42,6 +45,7 @@ class Dialect(msgspec.Struct, frozen=True):
     authentication too.
     `flavors_of_pools`: clients give pools a flavor, and are shown what they changed.
     `takes_signatures`: parts of a queue can be shared by signed URLs.
+    `kind` is what is called a queue here: topics are queues of another name space.
     """
 
     prefix: str
@@ -54,12 +58,22 @@ class Dialect(msgspec.Struct, frozen=True):
     guards_admin: bool = True
     flavors_of_pools: bool = True
     takes_signatures: bool = True
+    kind: str = QUEUES
+
+    def queues(self) -> str:
+        return f"{self.prefix}/{self.kind}"
 
     def queue(self, name: str) -> str:
-        return f"{self.prefix}/queues/{name}"
+        return f"{self.prefix}/{self.kind}/{name}"
 
     def messages(self, name: str) -> str:
-        return f"{self.prefix}/queues/{name}/messages"
+        return f"{self.prefix}/{self.kind}/{name}/messages"
+
+    def subscriptions(self, name: str) -> str:
+        return f"{self.prefix}/{self.kind}/{name}/subscriptions"
+
+    def subscription(self, name: str, id: str) -> str:
+        return f"{self.subscriptions(name)}/{quote(id, safe='')}"
 
     def claim(self, name: str, claim: str) -> str:
         return f"{self.prefix}/queues/{name}/claims/{claim}"

@@ -25,8 +25,14 @@ from zaqar.errors import (
     UnknownRoute,
     WrongClientId,
 )
-from zaqar.limits import Limits, check_client_length, check_project, check_queue_name
-from zaqar.model import Context
+from zaqar.limits import (
+    Limits,
+    check_client_length,
+    check_project,
+    check_queue_name,
+    check_topic_name,
+)
+from zaqar.model import QUEUES, TOPICS, Context
 from zaqar.service import Service
 from zaqar.transport.auth import VERIFIED
 from zaqar.transport.wsgi import sharing
@@ -35,6 +41,7 @@ from zaqar.transport.wsgi.dialect import Route
 # What Python's UUID takes besides is no spelling of one.
 UUID_CHARACTERS = re.compile(r"(?:urn:uuid:)?\{?[0-9A-Fa-f-]+\}?")
 FORM = "application/x-www-form-urlencoded"
+NAME_CHECKS = {QUEUES: check_queue_name, TOPICS: check_topic_name}
 ACCEPTED = frozenset(("", "*/*", "application/json", "application/*"))
 
 
@@ -77,8 +84,8 @@ class Gate:
             if self._service.quotas is not None and not route.unmetered:
                 self._service.quotas.admit_request(project)
             if "queue_name" in params:
-                check_queue_name(params["queue_name"])
-        context = Context(project, client, roles, request_id, granted)
+                NAME_CHECKS[route.kind](params["queue_name"])
+        context = Context(project, client, roles, request_id, granted, route.kind)
         rule = route.rules.get(req.method)
         if rule is not None:
             self._service.policy.check(rule, context)

@@ -7,9 +7,9 @@ import falcon
 import msgspec
 
 from zaqar.errors import InvalidBody, InvalidRequest, UnsupportedMediaType
-from zaqar.model import Metadata
+from zaqar.model import QUEUES, TOPICS, Metadata
 from zaqar.operations import queues
-from zaqar.queue_settings import parse_patch, shown_metadata
+from zaqar.queue_settings import parse_patch, shown_metadata, shown_topic
 from zaqar.service import Service
 from zaqar.transport import documents
 from zaqar.transport.wsgi.dialect import Dialect
@@ -41,13 +41,13 @@ class QueuesResource:
             match=filters.match,
         )
         answer: dict[str, Any] = {
-            "queues": [
+            self._dialect.kind: [
                 {"name": queue.name, "href": self._dialect.queue(queue.name)}
                 | ({"metadata": self._shown(queue.metadata)} if detailed else {})
                 for queue in page.items
             ],
             "links": next_link(
-                f"{self._dialect.prefix}/queues",
+                self._dialect.queues(),
                 page.marker,
                 {
                     "limit": asked.integer("limit"),
@@ -68,7 +68,7 @@ class QueuesResource:
             return Filters()
         return Filters(
             asked.text("name") or "",
-            asked.boolean("with_count"),
+            asked.boolean("with_count") if self._dialect.kind == QUEUES else None,
             metadata_filter(asked),
         )
 
@@ -86,9 +86,11 @@ class Filters(msgspec.Struct, frozen=True):
 
 def shown(dialect: Dialect, metadata: Metadata, service: Service) -> Metadata:
     """Return metadata as this version shows it."""
-    if dialect.shows_defaults:
-        return shown_metadata(metadata, service.limits)
-    return metadata
+    if not dialect.shows_defaults:
+        return metadata
+    if dialect.kind == TOPICS:
+        return shown_topic(metadata, service.limits)
+    return shown_metadata(metadata, service.limits)
 
 
 def metadata_filter(asked: Query) -> dict[str, str | int]:
@@ -165,12 +167,17 @@ class StatsResource:
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, queue_name: str
     ) -> None:
-        stats = queues.stats(req.context.who, self._service, queue_name)
-        resp.data = documents.encode(
-            documents.stats(
-                stats, self._dialect.messages(queue_name), self._service.now()
-            )
+        who = req.context.who
+        stats = queues.stats(who, self._service, queue_name)
+        shown = documents.stats(
+            stats, self._dialect.messages(queue_name), self._service.now()
         )
+        if self._dialect.kind == TOPICS and (
+            stats.total or queues.exists(who, self._service, queue_name)
+        ):
+            # As recorded: nobody claims from a topic. Of an absent one, all is 0.
+            del shown["messages"]["claimed"], shown["messages"]["free"]
+        resp.data = documents.encode(shown)
 
 
 class PurgeResource:

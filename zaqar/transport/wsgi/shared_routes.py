@@ -27,32 +27,7 @@ def shared_routes(service: Service, dialect: Dialect) -> list[Route]:
             {"GET": "ping:get", "HEAD": "ping:get"},
             anonymous=True,
         ),
-        Route(
-            "/queues",
-            queues.QueuesResource(service, dialect),
-            {"GET": "queues:get_all"},
-        ),
-        Route(
-            f"{QUEUE}/stats",
-            queues.StatsResource(service, dialect),
-            {"GET": "queues:stats"},
-        ),
-        Route(
-            f"{QUEUE}/messages",
-            messages.MessagesResource(service, dialect),
-            {
-                "GET": "messages:get_all",
-                "POST": "messages:create",
-                "DELETE": "messages:delete_all",
-            },
-            signable=dialect.takes_signatures,
-        ),
-        Route(
-            f"{QUEUE}/messages/{{message_id}}",
-            messages.MessageResource(service, dialect),
-            {"GET": "messages:get", "DELETE": "messages:delete"},
-            signable=dialect.takes_signatures,
-        ),
+        *collection_routes(service, dialect, "/queues", QUEUE),
         Route(
             f"{QUEUE}/claims",
             claims.ClaimsResource(service, dialect),
@@ -67,6 +42,41 @@ def shared_routes(service: Service, dialect: Dialect) -> list[Route]:
         ),
     ]
     return table
+
+
+def collection_routes(
+    service: Service, dialect: Dialect, all_of_them: str, path: str
+) -> list[Route]:
+    """List the routes of the list of queues, or topics, and of their messages."""
+    noun = dialect.kind
+    return [
+        Route(
+            all_of_them,
+            queues.QueuesResource(service, dialect),
+            {"GET": f"{noun}:get_all"},
+        ),
+        Route(
+            f"{path}/stats",
+            queues.StatsResource(service, dialect),
+            {"GET": f"{noun}:stats"},
+        ),
+        Route(
+            f"{path}/messages",
+            messages.MessagesResource(service, dialect),
+            {
+                "GET": "messages:get_all",
+                "POST": "messages:create",
+                "DELETE": "messages:delete_all",
+            },
+            signable=dialect.takes_signatures,
+        ),
+        Route(
+            f"{path}/messages/{{message_id}}",
+            messages.MessageResource(service, dialect),
+            {"GET": "messages:get", "DELETE": "messages:delete"},
+            signable=dialect.takes_signatures,
+        ),
+    ]
 
 
 # Makes the resource of one flavor.

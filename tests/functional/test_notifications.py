@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribers are told: real servers, the process that delivers, real HTTP sinks."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.servers import Options, Server, merge
+from tests.stores import on_each_store
+
+PROJECT = "notifications"
+HEADERS = {
+    "Client-ID": "9f5b8f64-6f0b-4c9f-8a53-2d1f1a0c6a11",
+    "X-Project-ID": PROJECT,
+}
+SECONDS = 60.0
+
+
+class Sink:
+    """Takes what is posted to any path, and answers as told for that path."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[Any]] = {}
+        self.headers: dict[str, list[Mapping[str, str]]] = {}
+        self.statuses: dict[str, Callable[[], int]] = {}
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = sink.statuses.get(self.path, lambda: 200)()
+                sink.headers.setdefault(self.path, []).append(dict(self.headers))
+                if status < 300:
+                    sink.taken.setdefault(self.path, []).append(json.loads(body))
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
+
+    def bodies(self, path: str) -> list[Any]:
+        return [taken["body"] for taken in self.taken.get(path, [])]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    sink = Sink()
+    yield sink
+    sink.close()
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Server] = []
+
+    def start(options: Options | None = None) -> Server:
+        known: Options = {
+            "notification": {"deliver": True, "allow_private_targets": True}
+        }
+        server = Server(tmp_path, merge(known, options or {}))
+        started.append(server)
+        server.wait_until_ready()
+        return server
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.kill()
+
+
+class Queue:
+    def __init__(
+        self, server: Server, name: str = "told", kind: str = "queues"
+    ) -> None:
+        self.url = f"{server.url}/v2/{kind}/{name}"
+
+    def __call__(self, method: str, path: str = "", json: Any = None) -> Any:
+        return requests.request(
+            method, self.url + path, json=json, headers=HEADERS, timeout=60
+        )
+
+    def subscribe(self, url: str, **fields: Any) -> str:
+        answer = self("POST", "/subscriptions", {"subscriber": url, **fields})
+        assert answer.status_code == 201, answer.text
+        id: str = answer.json()["subscription_id"]
+        return id
+
+    def post(self, *bodies: Any, ttl: int = 300) -> list[str]:
+        messages = [{"body": body, "ttl": ttl} for body in bodies]
+        answer = self("POST", "/messages", {"messages": messages})
+        assert answer.status_code == 201, answer.text
+        return [path.rpartition("/")[2] for path in answer.json()["resources"]]
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "It did not come to pass."
+        time.sleep(0.02)
+
+
+def notifiers(server: Server) -> list[int]:
+    """List the processes of this server that deliver."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"zaqar.server.notifier" in line and str(server.config).encode() in line:
+                found.append(int(entry.name))
+    return found
+
+
+@on_each_store
+def test_all_subscribers_are_told_of_each_message_in_order(
+    start: Start, sink: Sink, store_options: Options
+) -> None:
+    queue = Queue(start(store_options))
+    for path in ("/a", "/b"):
+        queue.subscribe(sink.url(path), ttl=3600)
+    bodies = [{"n": n, "é": [1.50, None]} for n in range(50)]
+
+    for start_at in range(0, 50, 10):
+        queue.post(*bodies[start_at : start_at + 10])
+
+    until(lambda: all(len(sink.bodies(path)) >= 50 for path in ("/a", "/b")))
+    assert sink.bodies("/a") == sink.bodies("/b") == bodies
+    assert sink.taken["/a"][0] == {
+        "ttl": 300,
+        "body": bodies[0],
+        "Message_Type": "Notification",
+        "queue_name": "told",
+    }
+
+
+@on_each_store
+def test_topics_tell_too(start: Start, sink: Sink, store_options: Options) -> None:
+    server = start(store_options)
+    topic, queue = Queue(server, kind="topics"), Queue(server)
+    topic.subscribe(sink.url("/topic"))
+    queue.subscribe(sink.url("/queue"))
+
+    topic.post("for the topic")
+    queue.post("for the queue")
+
+    until(lambda: len(sink.taken) == 2)
+    assert sink.bodies("/topic") == ["for the topic"]
+    assert sink.bodies("/queue") == ["for the queue"]
+
+
+def test_engine_delivers(start: Start, sink: Sink, engine: str) -> None:
+    queue = Queue(start({"server": {"engine": engine, "workers": 2}}))
+    queue.subscribe(sink.url("/a"))
+
+    queue.post(1)
+
+    until(lambda: sink.bodies("/a") == [1])
+
+
+def test_failed_delivery_is_tried_again_and_then_kept_and_replayed(
+    start: Start, sink: Sink
+) -> None:
+    queue = Queue(start())
+    policy = {
+        "retries_with_no_delay": 2,
+        "minimum_delay_retries": 0,
+        "minimum_delay": 0,
+        "maximum_delay": 10,
+        "maximum_delay_retries": 0,
+        "retry_backoff_function": "linear",
+    }
+    sink.statuses["/a"] = lambda: 404
+    id = queue.subscribe(sink.url("/a"), options={"_retry_policy": policy})
+    [message] = queue.post("lost?")
+    path = f"/subscriptions/{id}/deliveries"
+
+    until(lambda: queue("GET", path).json()["deliveries"] != [])
+    shown = queue("GET", path).json()
+    assert shown["deliveries"] == [
+        {"message_id": message, "state": "failed", "failures": 1}
+    ]
+    assert [a["status"] for a in shown["attempts"]] == [404]
+    answers = iter([500, 503, 200])
+    sink.statuses["/a"] = lambda: next(answers)
+    assert queue("POST", path).json() == {"replayed": 1}
+
+    until(lambda: sink.bodies("/a") == ["lost?"])
+    until(lambda: queue("GET", path).json()["deliveries"] == [])
+    assert [a["status"] for a in queue("GET", path).json()["attempts"]] == [
+        200,
+        503,
+        500,
+        404,
+    ]
+
+
+def test_dead_letter_queue_of_a_subscription_gets_what_was_not_taken(
+    start: Start, sink: Sink
+) -> None:
+    server = start()
+    queue, dead = Queue(server), Queue(server, "dead")
+    sink.statuses["/a"] = lambda: 410
+    queue.subscribe(sink.url("/a"), options={"dead_letter_queue": "dead"})
+
+    queue.post({"n": 1})
+
+    def letters() -> Any:
+        return dead("GET", "/messages?echo=true").json()["messages"]
+
+    until(letters)
+    assert [letter["body"] for letter in letters()] == [{"n": 1}]
+
+
+def test_only_what_passes_the_filter_is_told(start: Start, sink: Sink) -> None:
+    queue = Queue(start())
+    queue.subscribe(sink.url("/a"), options={"filter": {"level": ["high"]}})
+    queue.subscribe(sink.url("/all"))
+
+    queue.post({"level": "low"}, {"level": "high"}, "none")
+
+    until(lambda: len(sink.bodies("/all")) == 3)
+    until(lambda: sink.bodies("/a") == [{"level": "high"}])
+
+
+def test_delayed_message_is_told_when_it_is_visible(start: Start, sink: Sink) -> None:
+    queue = Queue(start())
+    queue("PUT", json={"_default_message_delay": 2})
+    queue.subscribe(sink.url("/a"))
+    posted = time.monotonic()
+
+    queue.post("late")
+
+    until(lambda: sink.bodies("/a"))
+    assert time.monotonic() - posted > 1.9
+    assert sink.taken["/a"][0]["delay"] == 2
+
+
+def test_subscriber_confirms_by_what_it_was_sent(start: Start, sink: Sink) -> None:
+    server = start({"notification": {"deliver": True, "allow_private_targets": True,
+                                     "require_confirmation": True}})  # fmt: skip
+    queue = Queue(server)
+    asked: list[Any] = []
+    id = queue.subscribe(sink.url("/a"))
+    queue.post("before")
+    until(lambda: "/a" in sink.taken)
+    asked = sink.taken["/a"]
+    assert asked[0]["Message_Type"] == "SubscriptionConfirmation"
+
+    def answer(document: Any, body: Any) -> int:
+        headers = {
+            name: document[name]
+            for name in (
+                "URL-Signature", "URL-Methods", "URL-Paths", "URL-Expires",
+                "X-Project-ID",
+            )
+        }  # fmt: skip
+        return requests.put(
+            server.url + document["URL-Paths"],
+            json=body,
+            headers={**headers, "Client-ID": HEADERS["Client-ID"]},
+            timeout=60,
+        ).status_code
+
+    assert answer(asked[0], asked[0]["SubscribeBody"]) == 204
+    assert queue("GET", f"/subscriptions/{id}").json()["confirmed"] is True
+    queue.post("after")
+    until(lambda: len(sink.taken["/a"]) == 2)
+    assert sink.taken["/a"][1]["body"] == "after"
+    assert answer(asked[0], asked[0]["UnsubscribeBody"]) == 204
+    until(lambda: len(sink.taken["/a"]) == 3)
+    assert sink.taken["/a"][2]["Message_Type"] == "UnsubscribeConfirmation"
+
+
+def test_private_targets_are_refused(start: Start) -> None:
+    queue = Queue(start({"notification": {"allow_private_targets": False}}))
+
+    answer = queue("POST", "/subscriptions", {"subscriber": "http://127.0.0.1:9/"})
+
+    assert answer.status_code == 400
+    assert "subscriber" in answer.json()["description"]
+    assert queue("GET", "/subscriptions").json()["subscriptions"] == []
+
+
+def test_killed_processes_lose_nothing(start: Start, sink: Sink, engine: str) -> None:
+    server = start({"server": {"engine": engine, "workers": 2}})
+    queue = Queue(server)
+    for path in ("/a", "/b", "/c"):
+        queue.subscribe(sink.url(path))
+    sent = 0
+
+    def killed(pids: list[int]) -> None:
+        for pid in pids[:1]:
+            os.kill(pid, signal.SIGKILL)
+
+    for victim in range(4):
+        for _ in range(25):
+            queue.post(sent)
+            sent += 1
+        until(lambda: notifiers(server))
+        killed(notifiers(server))
+        if victim == 1 and engine == "gunicorn":
+            children = Path(
+                f"/proc/{server.process.pid}/task/{server.process.pid}/children"
+            )
+            killed([int(pid) for pid in children.read_text().split()])
+            until(lambda: server.answers("/readyz"))
+
+    for path in ("/a", "/b", "/c"):
+        until(lambda path=path: set(sink.bodies(path)) == set(range(sent)))
+    server.stop()
+
+
+def test_stopped_server_leaves_nobody_behind(start: Start, sink: Sink) -> None:
+    server = start()
+    until(lambda: notifiers(server))
+
+    server.stop()
+
+    until(lambda: not notifiers(server))

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds queues that owe their subscribers something, and has couriers serve them."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from oslo_log import log
+
+from zaqar.bodies import unreadable
+from zaqar.errors import StorageUnavailable, ZaqarError
+from zaqar.model import Context, Notice, QueueKey, Settled, Subscription, Work, owner_of
+from zaqar.notification import confirmation, filters, payload, retry
+from zaqar.notification.courier import LEASE_SECONDS, Courier, Fate, Office
+from zaqar.notification.senders import Outcome, Senders, Target
+from zaqar.operations import messages
+from zaqar.queue_settings import RETRY_POLICY
+from zaqar.service import Service
+
+LOG = log.getLogger(__name__)
+T = TypeVar("T")
+
+# How often it is looked for work where there was none.
+POLL_SECONDS = 0.1
+UNAVAILABLE_SECONDS = 1.0
+# Queues that are served at once, attempts that run at once, and calls of the store.
+QUEUES = 100
+ATTEMPTS = 1000
+THREADS = 8
+# The options of a subscription that deliveries look at.
+DEAD_LETTER_QUEUE = "dead_letter_queue"
+FILTER = "filter"
+# The client that posts dead letters.
+CLIENT = uuid.UUID(int=0).hex
+
+
+class Dispatcher:
+    """Delivers for all queues that nobody else delivers for; runs in one loop."""
+
+    def __init__(self, service: Service, senders: Senders) -> None:
+        self._service = service
+        self._senders = senders
+        self._holder = uuid.uuid4().hex
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbox")
+        self._attempts = asyncio.Semaphore(ATTEMPTS)
+        self._served: dict[QueueKey, asyncio.Task[None]] = {}
+        self._office = Office(
+            read=self._read,
+            settle=self._settle,
+            release=self._release,
+            wants=self._wants,
+            send=self._send,
+            judge=self._judge,
+            now=service.now,
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Deliver until told to stop; what is being sent then is finished."""
+        while not stopping.is_set():
+            pause = POLL_SECONDS
+            try:
+                await self._look_for_work(stopping)
+            except StorageUnavailable as error:
+                LOG.warning("Deliveries wait for the store: %s", error)
+                pause = UNAVAILABLE_SECONDS
+            except Exception:
+                LOG.exception("Looking for deliveries failed; it goes on.")
+                pause = UNAVAILABLE_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), pause)
+        if self._served:
+            await asyncio.wait(self._served.values())
+        self._threads.shutdown()
+
+    async def _look_for_work(self, stopping: asyncio.Event) -> None:
+        free = QUEUES - len(self._served)
+        if free <= 0:
+            return
+        keys = await self._call(
+            self._service.store.lease_outboxes,
+            self._holder,
+            seconds=LEASE_SECONDS,
+            limit=free,
+            now=self._service.now(),
+        )
+        for key in keys:
+            if key not in self._served:
+                task = asyncio.create_task(self._serve(key, stopping))
+                self._served[key] = task
+
+    async def _serve(self, key: QueueKey, stopping: asyncio.Event) -> None:
+        try:
+            await Courier(key, self._office).serve(stopping)
+        except Exception:
+            LOG.exception("Delivering for queue %s failed; it is tried again.", key)
+        finally:
+            del self._served[key]
+
+    async def _call(self, function: Callable[..., T], *given: Any, **named: Any) -> T:
+        """Run a call of the store, which waits, in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, partial(function, *given, **named)
+        )
+
+    # What couriers ask of the service -------------------------------------------------
+
+    async def _read(self, key: QueueKey, notices: int, deliveries: int) -> Work:
+        return await self._call(
+            self._service.store.read_outbox,
+            key,
+            notices=notices,
+            deliveries=deliveries,
+            now=self._service.now(),
+        )
+
+    async def _settle(self, key: QueueKey, settled: Settled) -> None:
+        await self._call(
+            self._service.store.settle_outbox,
+            key,
+            self._holder,
+            settled,
+            seconds=LEASE_SECONDS,
+            now=self._service.now(),
+        )
+
+    async def _release(self, key: QueueKey) -> None:
+        await self._call(self._service.store.release_outbox, key, self._holder)
+
+    def _wants(self, key: QueueKey, subscription: Subscription, notice: Notice) -> bool:
+        settings = self._service.settings
+        if settings.notification.require_confirmation and not subscription.confirmed:
+            return False
+        wanted = subscription.options.get(FILTER)
+        if not wanted:
+            return True
+        try:
+            body = self._body(key, notice)
+            return filters.matches(filters.compiled(wanted), filters.read(body))
+        except ZaqarError:
+            # Nobody knows: what cannot be sent is seen to where it is sent.
+            return True
+
+    async def _send(
+        self, key: QueueKey, subscription: Subscription, notice: Notice, attempt: int
+    ) -> Outcome:
+        try:
+            notification = self._notification(key, subscription, notice)
+        except ZaqarError as error:
+            return Outcome(False, 0.0, error=str(error))
+        project, _ = owner_of(key)
+        target = Target(
+            subscription.subscriber,
+            subscription.options,
+            project,
+            key.name,
+            f"{notice.id}.{subscription.id}",
+            attempt,
+            notification,
+        )
+        async with self._attempts:
+            return await self._senders.send(target)
+
+    def _notification(
+        self, key: QueueKey, subscription: Subscription, notice: Notice
+    ) -> payload.Notification:
+        if confirmation.is_one(notice):
+            settings = self._service.settings
+            return confirmation.document(
+                key,
+                subscription.id,
+                notice,
+                settings.signing_keys[0],
+                settings.notification,
+            )
+        body = self._body(key, notice)
+        return payload.notification(key.name, body, notice.ttl, notice.delay)
+
+    def _body(self, key: QueueKey, notice: Notice) -> bytes:
+        """Return the body as it was posted. Raises KeyUnavailable."""
+        body = self._service.bodies.open(key, notice.id, notice.body)
+        if body is None:
+            raise unreadable(key)
+        return body
+
+    async def _judge(
+        self,
+        key: QueueKey,
+        subscription: Subscription,
+        notice: Notice,
+        failures: int,
+        outcome: Outcome,
+    ) -> Fate:
+        """Decide when it is tried again, or where it ends."""
+        try:
+            delay = None
+            if not outcome.final:
+                policy = await self._call(self._policy, key, subscription)
+                delay = retry.delay_before(policy, failures)
+            if delay is not None:
+                return Fate(self._service.now() + delay)
+            LOG.warning(
+                "Message %s of queue %s was not delivered for subscription %s: %s",
+                notice.id,
+                key.name,
+                subscription.id,
+                outcome.error,
+            )
+            buried = await self._call(self._bury, key, subscription, notice)
+            return Fate(None, buried=buried)
+        except StorageUnavailable:
+            return Fate(self._service.now() + UNAVAILABLE_SECONDS)
+
+    def _policy(self, key: QueueKey, subscription: Subscription) -> retry.RetryPolicy:
+        metadata = self._service.store.get_queue(key).metadata
+        return retry.chosen(
+            subscription.options.get(RETRY_POLICY), metadata.get(RETRY_POLICY)
+        )
+
+    def _bury(self, key: QueueKey, subscription: Subscription, notice: Notice) -> bool:
+        """Post the message to the subscription's dead letter queue, if it has one."""
+        name = subscription.options.get(DEAD_LETTER_QUEUE)
+        if not name or confirmation.is_one(notice):
+            return False
+        project, _ = owner_of(key)
+        body = self._body(key, notice)
+        try:
+            messages.post(
+                Context(project, CLIENT),
+                self._service,
+                name,
+                [messages.Draft(body, notice.ttl)],
+                size=len(body),
+            )
+        except StorageUnavailable:
+            raise
+        except ZaqarError as error:
+            LOG.error("Queue %s takes no dead letter: %s", name, error)
+            return False
+        return True

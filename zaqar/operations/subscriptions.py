@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on subscriptions: list, create, get, change, confirm, delete, replay.
+
+Who subscribes to an absent queue creates it; reading below one finds nothing.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from zaqar import limits
+from zaqar.errors import (
+    InvalidRequest,
+    QueueNotFound,
+    SubscriberExists,
+    SubscriptionNotFound,
+)
+from zaqar.model import Attempt, Context, Delivery, Page, Subscription
+from zaqar.notification import confirmation, senders
+from zaqar.service import KnownQueue, Service
+
+# No subscription outlives the last second that a date can name.
+LAST_INSTANT = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a client asks of a subscription; None means the default, or no change."""
+
+    subscriber: str | None = None
+    ttl: int | None = None
+    options: Mapping[str, Any] | None = None
+
+
+def page(
+    ctx: Context, service: Service, name: str, *, marker: str | None, limit: int | None
+) -> Page[Subscription]:
+    """Return a page of live subscriptions in the order of their creation."""
+    size = limits.page_limit(limit, "limit", service.limits.max_subscriptions_per_page)
+    if marker is not None and not _is_id(marker):
+        return Page()
+    try:
+        return service.store.list_subscriptions(
+            ctx.key(name), marker=marker, limit=size, now=service.now()
+        )
+    except QueueNotFound:
+        return Page()
+
+
+def create(ctx: Context, service: Service, name: str, wish: Wish) -> Subscription:
+    """Subscribe; who has not confirmed yet keeps the subscription that is there.
+
+    Raises InvalidRequest, and SubscriberExists if the subscriber has confirmed.
+    """
+    if not wish.subscriber:
+        raise InvalidRequest("subscriber must be a URI.")
+    ttl = service.limits.default_subscription_ttl if wish.ttl is None else wish.ttl
+    _check_ttl(service, ttl)
+    _check(service, wish.subscriber, wish.options)
+    key = ctx.key(name)
+
+    def step(queue: KnownQueue) -> Subscription:
+        if queue.revision is None and not service.create_queue(key, {}):
+            raise QueueNotFound(name)
+        now = service.now()
+        new = Subscription(
+            service.clock.new_id(), wish.subscriber or "", ttl, now, wish.options or {}
+        )
+        return service.store.add_subscription(key, new, now=now)
+
+    subscription = service.queues.attempt(key, step)
+    if subscription.confirmed:
+        raise SubscriberExists(name, wish.subscriber)
+    _ask(service, ctx, name, subscription, confirmation.SUBSCRIBE)
+    return subscription
+
+
+def get(ctx: Context, service: Service, name: str, id: str) -> Subscription:
+    """Return a live subscription. Raises SubscriptionNotFound."""
+    try:
+        return service.store.get_subscription(ctx.key(name), id, now=service.now())
+    except QueueNotFound:
+        raise SubscriptionNotFound(name, id) from None
+
+
+def change(ctx: Context, service: Service, name: str, id: str, wish: Wish) -> None:
+    """Change what the wish names; a new ttl begins now.
+
+    Raises InvalidRequest, SubscriptionNotFound, SubscriberExists.
+    """
+    old = get(ctx, service, name, id)
+    changes: dict[str, Any] = {}
+    if wish.ttl is not None:
+        _check_ttl(service, wish.ttl)
+        changes |= {"ttl": wish.ttl, "created": service.now()}
+    if wish.subscriber is not None:
+        changes["subscriber"] = wish.subscriber
+    if wish.options is not None:
+        changes["options"] = wish.options
+    new = msgspec.structs.replace(old, **changes)
+    if wish.subscriber is not None or wish.options is not None:
+        _check(service, new.subscriber, new.options)
+    _set(ctx, service, name, new)
+
+
+def confirm(
+    ctx: Context, service: Service, name: str, id: str, confirmed: bool
+) -> None:
+    """Say whether the subscriber wants it. Raises SubscriptionNotFound."""
+    subscription = get(ctx, service, name, id)
+    subscription = msgspec.structs.replace(subscription, confirmed=confirmed)
+    _set(ctx, service, name, subscription)
+    if not confirmed:
+        _ask(service, ctx, name, subscription, confirmation.UNSUBSCRIBE)
+
+
+def delete(ctx: Context, service: Service, name: str, id: str) -> None:
+    with suppress(QueueNotFound):
+        service.store.remove_subscription(ctx.key(name), id)
+
+
+def deliveries(
+    ctx: Context,
+    service: Service,
+    name: str,
+    id: str,
+    *,
+    marker: str | None,
+    limit: int | None,
+) -> tuple[Page[Delivery], list[Attempt]]:
+    """Return deliveries that wait or have failed, and the last attempts, newest first.
+
+    Raises InvalidRequest, SubscriptionNotFound.
+    """
+    size = limits.page_limit(limit, "limit", service.limits.max_messages_per_page)
+    key, now = ctx.key(name), service.now()
+    try:
+        found = service.store.list_deliveries(
+            key, id, marker=marker, limit=size, now=now
+        )
+        return found, service.store.list_attempts(key, id, now=now)
+    except QueueNotFound:
+        raise SubscriptionNotFound(name, id) from None
+
+
+def replay(
+    ctx: Context, service: Service, name: str, id: str, messages: Sequence[str] | None
+) -> int:
+    """Let failed deliveries be tried again, all or these; return how many.
+
+    Raises SubscriptionNotFound.
+    """
+    try:
+        return service.store.replay_deliveries(
+            ctx.key(name), id, messages, now=service.now()
+        )
+    except QueueNotFound:
+        raise SubscriptionNotFound(name, id) from None
+
+
+def _set(ctx: Context, service: Service, name: str, new: Subscription) -> None:
+    try:
+        service.store.set_subscription(ctx.key(name), new, now=service.now())
+    except QueueNotFound:
+        raise SubscriptionNotFound(name, new.id) from None
+
+
+def _ask(
+    service: Service, ctx: Context, name: str, subscription: Subscription, what: str
+) -> None:
+    """Let the subscriber be asked, or told, where subscriptions are to be confirmed.
+
+    As durably as messages are told of.
+    """
+    if not service.settings.notification.require_confirmation:
+        return
+    ttl = service.limits.default_subscription_ttl
+    if what == confirmation.SUBSCRIBE:
+        ttl = subscription.ttl
+    notice = confirmation.notice(
+        what, service.clock.new_id(), service.now() + ttl, subscription
+    )
+    with suppress(QueueNotFound, SubscriptionNotFound):
+        service.store.add_delivery(
+            ctx.key(name),
+            Delivery(subscription.id, notice, 0, service.now()),
+            now=service.now(),
+        )
+
+
+def _check(service: Service, subscriber: str, options: Any) -> None:
+    senders.check(
+        subscriber,
+        options,
+        service.settings.notification,
+        service.settings.subscriber_types,
+    )
+
+
+def _check_ttl(service: Service, ttl: int) -> None:
+    limits.check_range("ttl", ttl, limits.MIN_TTL, LAST_INSTANT - int(service.now()))
+
+
+def _is_id(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
