@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.servers import Options, free_port, render
+from tests.servers import Options, free_port, merge, render
 
 START_SECONDS = 60
 PASSWORD = "pw"
@@ -32,22 +32,25 @@ class KeystoneServer:
     The users are named `<project>-<role>`; `zaqar` is the one of the service.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Options | None = None) -> None:
         self.folder, self.port = folder, free_port()
         self.url = f"http://127.0.0.1:{self.port}/v3"
         self._config = folder / "keystone.conf"
         self._config.write_text(
             render(
-                {
-                    "DEFAULT": {"log_file": folder / "keystone.log"},
-                    "database": {"connection": f"sqlite:///{folder}/keystone.db"},
-                    "fernet_tokens": {"key_repository": folder / "fernet"},
-                    "fernet_receipts": {"key_repository": folder / "fernet"},
-                    "credential": {"key_repository": folder / "credential"},
-                    # Without it, Keystone looks for the roles of a token a dozen times.
-                    "cache": {"enabled": True, "backend": "dogpile.cache.memory"},
-                    "identity": {"password_hash_rounds": 4},
-                }
+                merge(
+                    {
+                        "DEFAULT": {"log_file": folder / "keystone.log"},
+                        "database": {"connection": f"sqlite:///{folder}/keystone.db"},
+                        "fernet_tokens": {"key_repository": folder / "fernet"},
+                        "fernet_receipts": {"key_repository": folder / "fernet"},
+                        "credential": {"key_repository": folder / "credential"},
+                        # Without it, each token's roles are looked up a dozen times.
+                        "cache": {"enabled": True, "backend": "dogpile.cache.memory"},
+                        "identity": {"password_hash_rounds": 4},
+                    },
+                    options or {},
+                )
             )
         )
         self.start()
@@ -159,14 +162,14 @@ class KeystoneServer:
             self._ask("PUT", place)
 
 
-def new_keystone(folder: Path) -> KeystoneServer:
-    """Start one; skip the test, or fail, where there is none to start."""
+def new_keystone(folder: Path, options: Options | None = None) -> KeystoneServer:
+    """Start one, with more options; skip the test, or fail, where there is none."""
     if importlib.util.find_spec("keystone") is None:
         absent = "The package keystone is not installed."
         if "keystone" in os.environ.get("ZAQAR_TEST_REQUIRE", ""):
             pytest.fail(absent)
         pytest.skip(absent)
-    return KeystoneServer(folder)
+    return KeystoneServer(folder, options)
 
 
 @pytest.fixture(scope="session")
