@@ -34,6 +34,7 @@ setup(
     },
     install_requires=requirements("requirements.txt"),
     extras_require={
+        "cors": ["oslo.middleware>=6.2"],
         "fast": ["granian>=2.5"],
         "keystone": ["keystonemiddleware>=10.9", "python-memcached>=1.59"],
         "mongodb": ["pymongo>=4.6"],

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the options once, into frozen Settings, and refuses what cannot work."""
 
+import importlib.util
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,6 +54,7 @@ class MongoSettings(msgspec.Struct, frozen=True):
 
 StoreSettings = SqliteSettings | RedisSettings | MongoSettings
 
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?")
 # How long an answer of Keystone is waited for; its library would wait for ever.
 KEYSTONE_SECONDS = 5
 # Another name of the store, which says that the order is strict.
@@ -193,6 +196,21 @@ def _register_keystone(config: Any) -> None:
     )
 
 
+def _check_cors(origins: Sequence[str]) -> None:
+    """Raise ConfigurationError where no page could have such an origin."""
+    for origin in origins:
+        if origin != "*" and not ORIGIN.fullmatch(origin):
+            raise ConfigurationError(
+                f"[cors] allowed_origin = {origin}: write https://host[:port], without "
+                "a path and a slash at the end, or *."
+            )
+    if origins and not importlib.util.find_spec("oslo_middleware"):
+        raise ConfigurationError(
+            "[cors] allowed_origin: oslo.middleware is missing. It comes with the "
+            "extra 'cors': pip install 'zaqar[cors]'."
+        )
+
+
 def _check_values(config: Any) -> None:
     """Read each option, those of stores that are not used too."""
     for group, options in OPTIONS.items():
@@ -210,6 +228,7 @@ def _settings(config: Any) -> Settings:
     _refuse_what_is_not_built(config)
     if config.auth_strategy:
         _register_keystone(config)
+    _check_cors(config.cors.allowed_origin)
     server, transport = config.server, config.transport
     wsgi = config["drivers:transport:wsgi"]
     limits = Limits(**{name: transport[name] for name in Limits.__struct_fields__})
@@ -366,7 +385,11 @@ PIPELINES = {"message_pipeline": [NOTIFIER]}
 
 def _refuse_what_is_not_built(config: Any) -> None:
     built = (
-        ("[cors] allowed_origin", config.cors.allowed_origin, []),
+        (
+            "[oslo_middleware] enable_proxy_headers_parsing",
+            config.oslo_middleware.enable_proxy_headers_parsing,
+            False,
+        ),
         ("[drivers] transport", config.drivers.transport, "wsgi"),
         *(
             (f"[storage] {option.name}", config.storage[option.name], [])

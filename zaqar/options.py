@@ -442,7 +442,49 @@ CORS_OPTIONS = [
     cfg.ListOpt(
         "allowed_origin",
         default=[],
-        help="Not offered by this release.",
+        help="Pages that may use the service, by their origin: https://host[:port], or "
+        "*. Empty: none. It comes with the extra 'cors'.",
+    ),
+    cfg.BoolOpt(
+        "allow_credentials",
+        default=True,
+        help="Let these pages send cookies and the like.",
+    ),
+    cfg.IntOpt(
+        "max_age",
+        default=3600,
+        min=0,
+        help="Seconds for which a browser need not ask again whether it may ask.",
+    ),
+    cfg.ListOpt(
+        "allow_methods",
+        default=["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD"],
+        help="Methods that these pages may use.",
+    ),
+    cfg.ListOpt(
+        "allow_headers",
+        default=[
+            *("X-Auth-Token", "X-Identity-Status", "X-Roles", "X-Service-Catalog"),
+            *("X-User-Id", "X-Tenant-Id", "X-OpenStack-Request-ID", "X-Trace-Info"),
+            *("X-Trace-HMAC", "Client-id"),
+        ],
+        help="Headers that these pages may send, besides the simple ones.",
+    ),
+    cfg.ListOpt(
+        "expose_headers",
+        default=[
+            *("X-Auth-Token", "X-Subject-Token", "X-Service-Token"),
+            "X-OpenStack-Request-ID",
+        ],
+        help="Headers of answers that these pages may read.",
+    ),
+]
+
+OSLO_MIDDLEWARE_OPTIONS = [
+    cfg.BoolOpt(
+        "enable_proxy_headers_parsing",
+        default=False,
+        help="Not offered: it would believe anybody. See [server] trusted_proxies.",
     )
 ]
 
@@ -467,6 +509,7 @@ OPTIONS: dict[str, list[Any]] = {
     "drivers:message_store:mongodb": MONGODB_MESSAGE_OPTIONS,
     "drivers:management_store:mongodb": MONGODB_OPTIONS,
     "notification": NOTIFICATION_OPTIONS,
+    "oslo_middleware": OSLO_MIDDLEWARE_OPTIONS,
     "pooling:catalog": CATALOG_OPTIONS,
     "quota": QUOTA_OPTIONS,
     "server": SERVER_OPTIONS,

@@ -349,7 +349,7 @@ def test_admin_rules_are_closed_and_others_open_by_default(api: Api) -> None:
         ),
         ({"drivers:message_store:sqlite": {"uri": "sqlite:///z?x=y"}}, "z?x=y"),
         ({"storage": {"message_pipeline": "x"}}, "message_pipeline"),
-        ({"cors": {"allowed_origin": "*"}}, "[cors] allowed_origin"),
+        ({"cors": {"allowed_origin": "https://x/y"}}, "[cors] allowed_origin"),
         (
             {"transport": {"min_length_client_id": 9, "max_length_client_id": 8}},
             "min_length_client_id",

@@ -54,10 +54,15 @@ class Authentication:
     """The application behind it sees only identity headers that were verified."""
 
     def __init__(
-        self, app: Application, verifier: Verifier, anonymous: Iterable[str]
+        self,
+        app: Application,
+        verifier: Verifier,
+        anonymous: Iterable[str],
+        refused: Callable[[Application, Environ, StartResponse], Iterable[bytes]],
     ) -> None:
-        """`anonymous` are the whole paths that need no token."""
+        """`anonymous` are the whole paths that need no token; `refused` answers."""
         self._app = app
+        self._refused = refused
         self._verifier = verifier
         self._anonymous = frozenset(anonymous)
 
@@ -75,7 +80,7 @@ class Authentication:
             _drop(environ, IDENTITY)
             refusal = self._verifier.identify(environ)
             if refusal is not None:
-                return refusal(environ, start_response)
+                return self._refused(refusal, environ, start_response)
             environ[VERIFIED] = True
         return self._app(environ, start_response)
 

@@ -18,21 +18,25 @@ from zaqar.service import Service
 from zaqar.transport.auth import Application, Authentication, keystone
 from zaqar.transport.statuses import INTERNAL_ERROR, STATUSES
 from zaqar.transport.wsgi import discovery, v1_1, v2
+from zaqar.transport.wsgi.cors import Cors
 from zaqar.transport.wsgi.dialect import Route
 from zaqar.transport.wsgi.middleware import Gate
-from zaqar.transport.wsgi.request_log import RequestLog
+from zaqar.transport.wsgi.request_log import Refusals, RequestLog
 
 LOG = log.getLogger(__name__)
 
 
 def build_app(service: Service) -> Application:
-    """Return the WSGI application of a service, behind Keystone if that is chosen."""
-    table = routes(service)
-    app = _falcon_app(service, table)
-    if not service.settings.auth_strategy:
-        return app
-    anonymous = [route.path for route in table if route.anonymous]
-    return Authentication(app, keystone(service.settings.config), anonymous)
+    """Return the WSGI application of a service, with what is chosen to stand before."""
+    table, settings = routes(service), service.settings
+    app: Application = _falcon_app(service, table)
+    if settings.auth_strategy:
+        anonymous = [route.path for route in table if route.anonymous]
+        refused = Refusals(logged=settings.request_log)
+        app = Authentication(app, keystone(settings.config), anonymous, refused)
+    if settings.config.cors.allowed_origin:
+        app = Cors(app, settings.config.cors)
+    return app
 
 
 def _falcon_app(

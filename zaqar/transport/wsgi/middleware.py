@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import falcon
-from uuid_utils import uuid4
 
 from zaqar.errors import (
     FormContentType,
@@ -37,6 +36,7 @@ from zaqar.service import Service
 from zaqar.transport.auth import VERIFIED
 from zaqar.transport.wsgi import sharing
 from zaqar.transport.wsgi.dialect import Route
+from zaqar.transport.wsgi.request_log import REQUEST_ID, new_request_id
 
 # What Python's UUID takes besides is no spelling of one.
 UUID_CHARACTERS = re.compile(r"(?:urn:uuid:)?\{?[0-9A-Fa-f-]+\}?")
@@ -52,6 +52,11 @@ class Gate:
         self._service = service
         self._routes = routes
 
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Give every request an id, that of an unknown path too."""
+        request_id = req.context.request_id = new_request_id()
+        resp.set_header(REQUEST_ID, request_id)
+
     def process_resource(
         self,
         req: falcon.Request,
@@ -59,9 +64,7 @@ class Gate:
         resource: Any,
         params: Mapping[str, str],
     ) -> None:
-        request_id = f"req-{uuid4()}"
-        resp.set_header("x-openstack-request-id", request_id)
-        req.context.request_id = request_id
+        request_id = req.context.request_id
         if req.method == "OPTIONS":
             return
         route, env = self._routes[resource], req.env
