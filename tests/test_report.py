@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Facts of what the server says at its start."""
 
+import os
 import shlex
 
 import msgspec
 import pytest
 
-from zaqar import __version__
+from zaqar import __version__, conf
 from zaqar.cli import check_openness
 from zaqar.conf import (
     MongoSettings,
@@ -43,7 +44,7 @@ SETTINGS = Settings(
     strict_patch=False,
     limits=Limits(),
     subscriber_types=(),
-    notification=None,
+    notification=conf.load(["--config-file", os.devnull]).notification,
     config=None,
 )
 
@@ -272,6 +273,20 @@ def test_open_server_beyond_this_machine_has_to_be_asked_for(bind: str) -> None:
     check_openness(with_(bind=bind, insecure=True))
     check_openness(with_(bind=bind, auth_strategy="keystone"))
     check_openness(with_(bind="127.0.0.1"))
+
+
+def test_report_tells_who_delivers() -> None:
+    usual = SETTINGS.notification
+    change = msgspec.structs.replace
+    elsewhere = with_(notification=change(usual, deliver=False))
+    confirmed = with_(notification=change(usual, require_confirmation=True))
+    private = with_(notification=change(usual, allow_private_targets=True))
+
+    assert "delivered to subscribers by a process" in start_report(SETTINGS)
+    assert "zaqar-notifier has to run" in start_report(elsewhere)
+    assert "subscribers that have confirmed" in start_report(confirmed)
+    assert "allow_private_targets" not in start_report(SETTINGS)
+    assert "allow_private_targets" in start_report(private)
 
 
 def test_report_tells_the_quotas() -> None:

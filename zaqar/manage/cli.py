@@ -9,13 +9,14 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
+from typing import cast
 
 from zaqar import conf
 from zaqar.conf import Settings
 from zaqar.errors import ZaqarError
 from zaqar.manage import commands, doctor, output
-from zaqar.manage.commands import PROGRAM
-from zaqar.manage.opened import opened
+from zaqar.manage.commands import DELIVERIES, PROGRAM, QUOTAS
+from zaqar.manage.opened import opened, opened_store
 from zaqar.manage.output import Answer
 from zaqar.masking import masked
 
@@ -64,7 +65,10 @@ def _run(wanted: Namespace) -> Answer:
         return doctor.run(load)
     settings = load()
     wanted.defaults = settings.quotas.defaults
-    if wanted.about_quotas:
+    if wanted.about == DELIVERIES:
+        with closing(opened_store(settings)) as store:
+            return cast(Answer, wanted.run(store, wanted))
+    if wanted.about == QUOTAS:
         if not settings.quotas.per_project:
             _say(QUOTAS_ARE_OFF)
     elif settings.registry is None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands and their arguments: what the command line may say.
 
-Each leaf names the function that runs it: `run(pools, wanted)` returns an Answer.
+Each leaf names the function that runs it: `run(pools, wanted)` returns an Answer. Those
+about deliveries get the store of the service in place of the pools.
 """
 
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError
@@ -11,13 +12,14 @@ from typing import Any
 import msgspec
 
 from zaqar import __version__
-from zaqar.manage import flavors, pools, queues, quotas
+from zaqar.manage import deliveries, flavors, pools, queues, quotas
 from zaqar.manage.output import Answer
 from zaqar.quotas import FIELDS, UNLIMITED
-from zaqar.storage.pooling.pools import Pools
 
 PROGRAM = "zaqar-manage"
 FORMATS = ("table", "json")
+# What a command is about.
+POOLS, QUOTAS, DELIVERIES = "pools", "quotas", "deliveries"
 
 
 def parser() -> ArgumentParser:
@@ -35,6 +37,7 @@ def parser() -> ArgumentParser:
     _add_flavor(_noun(nouns, "flavor", "classes of service of a project"))
     _add_queue(_noun(nouns, "queue", "which pool a queue lives in"))
     _add_quota(_noun(nouns, "quota", "what projects may have and do"))
+    _add_delivery(_noun(nouns, "delivery", "what subscribers did not take"))
     _leaf(nouns, "doctor", None, "look for what is wrong, and say how to mend it")
     return made
 
@@ -139,7 +142,25 @@ def _add_quota(leaves: Any) -> None:
         )
         unset.add_argument(option, action="store_true", help="only this one")
     for leaf in made:
-        leaf.set_defaults(about_quotas=True)
+        leaf.set_defaults(about=QUOTAS)
+
+
+def _add_delivery(leaves: Any) -> None:
+    made = [
+        _leaf(leaves, "list", deliveries.list_, "list what waits or failed, and why"),
+        _leaf(leaves, "replay", deliveries.replay, "try again what has failed"),
+    ]
+    for leaf in made:
+        _named(_of_project(leaf))
+        leaf.add_argument("subscription", help="the id of the subscription")
+        leaf.add_argument("--topic", action="store_true", help="the name is a topic's")
+        leaf.set_defaults(about=DELIVERIES)
+    made[1].add_argument(
+        "--message",
+        action="append",
+        metavar="ID",
+        help="only this one; may be repeated",
+    )
 
 
 # How a leaf is made -------------------------------------------------------------------
@@ -153,13 +174,13 @@ def _noun(nouns: Any, name: str, text: str) -> Any:
 def _leaf(
     leaves: Any,
     name: str,
-    run: Callable[[Pools, Any], Answer] | None,
+    run: Callable[[Any, Any], Answer] | None,
     text: str,
 ) -> ArgumentParser:
     made: ArgumentParser = leaves.add_parser(
         name, help=text, description=f"{text.capitalize()}."
     )
-    made.set_defaults(run=run, about_quotas=False)
+    made.set_defaults(run=run, about=POOLS)
     _add_common(made, config_file=SUPPRESS, config_dir=SUPPRESS, format=SUPPRESS)
     return made
 

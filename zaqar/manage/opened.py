@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pools as a command uses them, whether or not pooling is on."""
+"""The pools as a command uses them, whether or not pooling is on; or the store."""
 
 import msgspec
 
 from zaqar import conf, stores
 from zaqar.conf import Settings
 from zaqar.errors import ConfigurationError
+from zaqar.storage.base import Store
 from zaqar.storage.pooling.pools import Pools
 
 
@@ -19,3 +20,9 @@ def opened(settings: Settings) -> Pools:
     if pools is None:
         raise ConfigurationError("There is no registry.")
     return pools
+
+
+def opened_store(settings: Settings) -> Store:
+    """Open the store that the server uses. Raises ConfigurationError."""
+    pools = stores.open_pools(settings)
+    return stores.open_store(settings.store) if pools is None else stores.routed(pools)

@@ -37,6 +37,7 @@ def start_report(settings: Settings, pools: int | None = None) -> str:
         f"  signed URLs     {_signing(settings)}",
         f"  quotas          {_quotas(settings.quotas)}",
         f"  encryption      {encryption(settings)}",
+        f"  notifications   {_notifications(settings)}",
         f"  admin mode      {'on' if settings.admin_mode else 'off'}",
         *(f"  warning         {warning}" for warning in warnings(settings, pools)),
         "",
@@ -82,6 +83,16 @@ def _signing(settings: Settings) -> str:
     first, *others = [key.name for key in settings.signing_keys]
     before = f"; valid too: those of {', '.join(others)}" if others else ""
     return f"on, signed with key {first}{before}"
+
+
+def _notifications(settings: Settings) -> str:
+    """Tell who delivers to subscribers, and to which."""
+    if not settings.notification.deliver:
+        return "delivered by nobody here: zaqar-notifier has to run"
+    to = "subscribers"
+    if settings.notification.require_confirmation:
+        to = "subscribers that have confirmed"
+    return f"delivered to {to} by a process of this server"
 
 
 def _quotas(given: QuotaSettings) -> str:
@@ -144,6 +155,15 @@ def unsafe(settings: Settings, pools: int | None = None) -> list[tuple[str, str]
         for key in settings.signing_keys
         if len(key.secret) < STRONG
     ]
+    if settings.notification.allow_private_targets:
+        found.append(
+            (
+                "allow_private_targets: who may subscribe reaches whatever this "
+                "machine reaches",
+                "allow_private_targets = false, and allowed_networks for services that "
+                "are to be told.",
+            )
+        )
     return found + _encryption_warnings(settings)
 
 
