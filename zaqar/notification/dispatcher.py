@@ -28,7 +28,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.1
 UNAVAILABLE_SECONDS = 1.0
 # Queues that are served at once, attempts that run at once, and calls of the store.
-QUEUES = 100
+QUEUES = 300
 ATTEMPTS = 1000
 THREADS = 8
 # The options of a subscription that deliveries look at.
@@ -77,14 +77,14 @@ class Dispatcher:
         self._threads.shutdown()
 
     async def _look_for_work(self, stopping: asyncio.Event) -> None:
-        free = QUEUES - len(self._served)
-        if free <= 0:
+        if len(self._served) >= QUEUES:
             return
         keys = await self._call(
             self._service.store.lease_outboxes,
             self._holder,
             seconds=LEASE_SECONDS,
-            limit=free,
+            # Those that are served may be among them, and must not hide others.
+            limit=QUEUES,
             now=self._service.now(),
         )
         for key in keys:
