@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Facts about what subscribers have still to be told."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.contract.arrange import (
     send,
     set_delays,
 )
+from tests.contract.concurrency import together
 from tests.contract.subscriptions import OTHER, STRANGER, subscribe
 from zaqar.errors import LeaseLost, SubscriptionNotFound
 from zaqar.model import Attempt, Delivery, Notice, QueueKey, Settled, Work
@@ -512,6 +514,65 @@ class OutboxContract:
         assert told(work(store)) == []
         assert told(work(store, STRANGER)) == others
         assert told(work(store, OTHER)) == []
+
+    # Many at the same time
+
+    def test_racing_dispatchers_never_share_an_outbox(
+        self, open_store: Callable[[], Any]
+    ) -> None:
+        stores = [open_store(), open_store()]
+        keys = [QueueKey(KEY.project, f"q{number}") for number in range(12)]
+        for key in keys:
+            subscribe(stores[0], key=key)
+            post(stores[0], key=key)
+
+        def take(number: int) -> list[QueueKey]:
+            taken: list[QueueKey] = []
+            while found := lease(stores[number % 2], f"holder-{number}", limit=2):
+                if found[0] in taken:
+                    # Only what is its own is left.
+                    return taken
+                taken += found
+            return taken
+
+        taken = list(chain.from_iterable(together(6, take)))
+
+        assert sorted(map(_pair, taken)) == sorted(map(_pair, keys))
+
+    def test_nothing_waits_that_was_posted_while_dispatchers_came_and_went(
+        self, open_store: Callable[[], Any]
+    ) -> None:
+        """No lease ends, for the time stands still: who is not told stays untold."""
+        stores = [open_store(), open_store()]
+        keys = [KEY, OTHER]
+        for key in keys:
+            subscribe(stores[0], key=key)
+        told_ids: list[list[str]] = [[], []]
+        posted: list[list[str]] = [[], [], []]
+
+        def dispatch(number: int) -> None:
+            store, holder = stores[number], f"holder-{number}"
+            idle = 0
+            while idle < 3 or not all(posted):
+                leased = lease(store, holder, limit=1)
+                for key in leased:
+                    ids = told(work(store, key, notices=5))
+                    settle(store, Settled(notices=tuple(ids)), key, holder=holder)
+                    store.release_outbox(key, holder)
+                    told_ids[number] += ids
+                idle = 0 if leased else idle + 1
+
+        def produce(number: int) -> None:
+            ids: list[str] = []
+            for turn in range(40):
+                key = keys[(number + turn) % 2]
+                ids += post(stores[turn % 2], 2, key)
+            posted[number] = ids
+
+        together(5, lambda n: dispatch(n) if n < 2 else produce(n - 2))
+
+        assert sorted(chain(*told_ids)) == sorted(chain(*posted))
+        assert lease(stores[0]) == []
 
 
 def _pair(key: QueueKey) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from zaqar.storage.redis.keys import Keys, key_of, member
 # As in scripts/common.lua.
 NEVER = 9e15
 
-TAKE = Script("take_due", base="worklist", repeatable=False)
+TAKE = Script("take_due", base="worklist")
 ANNOUNCE = Script("announce", base="worklist")
 
 

@@ -29,9 +29,15 @@ local NOTICES, TOLD, DUE, UNTRIED = U .. ':n', U .. ':m', U .. ':q', U .. ':y'
 local LEASED = '-1'
 
 -- The keys of one subscription.
+local KEYS_OF = {}
 local function keys_of(id)
-  return U .. ':b:' .. id, U .. ':t:' .. id, U .. ':j:' .. id, U .. ':v:' .. id,
-    U .. ':l:' .. id
+  local keys = KEYS_OF[id]
+  if not keys then
+    keys = {U .. ':b:' .. id, U .. ':t:' .. id, U .. ':j:' .. id, U .. ':v:' .. id,
+      U .. ':l:' .. id}
+    KEYS_OF[id] = keys
+  end
+  return unpack(keys)
 end
 
 -- Lets nobody watch the queue.

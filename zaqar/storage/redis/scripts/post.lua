@@ -79,26 +79,34 @@ if not head[5] then
 end
 
 local U = Q .. ':u'
+local NOTICES, TOLD = U .. ':n', U .. ':m'
 local _, _, now = cmsgpack.unpack_limit(ARGV[5], 2, 1)
 -- Notices stay in the order of the messages, though clocks of services differ.
-now = math.max(now, tonumber(call('HGET', U, 'l') or 0))
-local now_text = string.format('%.17g', now)
-call('HSET', U, 'l', now_text)
-local first = head[5]
-number = number - #messages / 2
+now = string.format('%.17g', math.max(now, tonumber(call('HGET', U, 'l') or 0)))
+call('HSET', U, 'l', now)
+local ids, notices, places, first = {}, {}, {}, head[5]
+for i = 1, #messages, 2 do
+  ids[#ids + 1] = messages[i]
+end
+local before, new = ask('HMGET', TOLD, ids), 0
 for at = 4, #ARGV, 4 do
   if not stored[at / 4] then
-    local id, packed, shown_at = ARGV[at], ARGV[at + 1], delays and ARGV[at + 3] or ''
-    number = number + 1
-    if call('HSETNX', U .. ':m', id, number .. ' ' .. shown_at .. ' ' .. packed) == 1 then
-      local due = shown_at ~= '' and shown_at or now_text
-      call('ZADD', U .. ':n', due, string.format('%015d', number) .. id)
+    new = new + 1
+    -- One that is posted again after it was taken is told once all the same.
+    if not before[new] then
+      local place, shown_at = number - #ids + new, delays and ARGV[at + 3] or ''
+      local due, n = shown_at ~= '' and shown_at or now, #notices
+      notices[n + 1] = ids[new]
+      notices[n + 2] = place .. ' ' .. shown_at .. ' ' .. ARGV[at + 1]
+      places[n + 1], places[n + 2] = due, string.format('%015d', place) .. ids[new]
       if tonumber(due) < tonumber(first) then
         first = due
       end
     end
   end
 end
+bulk('HSET', TOLD, notices)
+bulk('ZADD', NOTICES, places)
 if first == head[5] then
   return {0}
 end
