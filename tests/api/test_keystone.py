@@ -9,7 +9,7 @@ import pytest
 from openstack.connection import Connection as Cloud
 
 from tests.api.wire import Answer, Api, assert_error
-from tests.keystone_servers import KeystoneServer, keystone, new_keystone
+from tests.keystone_servers import PASSWORD, KeystoneServer, keystone, new_keystone
 from tests.servers import Server, merge
 
 __all__ = ["keystone"]
@@ -243,3 +243,45 @@ def test_without_keystone_new_tokens_wait_and_known_ones_do_not(
         assert fresh("GET", "/v2/queues").status == 200
     finally:
         keystone.kill()
+
+
+def test_subscriber_that_needs_a_token_gets_a_trust_of_who_subscribes(
+    servers: Start, keystone: KeystoneServer, engine: str
+) -> None:
+    trustee = {
+        "auth_type": "password",
+        "auth_url": keystone.url,
+        "username": "zaqar",
+        "password": PASSWORD,
+        "user_domain_id": "default",
+        "timeout": 60,
+    }
+    options = {
+        "server": {"engine": engine},
+        "trustee": trustee,
+        "notification": {"allow_private_targets": True},
+    }
+    server = servers(merge(keystone.options(), options))
+    member = Caller(server, keystone.token("red-member", "red"))
+    # The second request is one whose token is remembered.
+    paths = [f"/v2/queues/q{n}/subscriptions" for n in range(2)]
+    wish = {"subscriber": "trust+http://127.0.0.1:9/", "ttl": 3600}
+
+    made = [member("POST", path, wish) for path in paths]
+
+    trusts = set()
+    for path, answer in zip(paths, made, strict=True):
+        assert answer.status == 201, str(answer)
+        id = answer.json["subscription_id"]
+        shown = member("GET", f"{path}/{id}").json
+        trusts.add(shown["options"]["trust_id"])
+    assert len(trusts) == 2
+
+
+def test_subscriber_that_needs_a_token_needs_keystone(api: Api) -> None:
+    answer = api.request(
+        "POST", "/v2/queues/q/subscriptions", {"subscriber": "trust+http://example.com"}
+    )
+
+    assert_error(answer, 400, "Invalid API request")
+    assert "options.trust_id" in answer.description

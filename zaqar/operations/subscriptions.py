@@ -21,8 +21,11 @@ from zaqar.errors import (
 )
 from zaqar.model import Attempt, Context, Delivery, Page, Subscription
 from zaqar.notification import confirmation, senders
+from zaqar.notification.senders.trust import create_trust
 from zaqar.service import KnownQueue, Service
 
+# Schemes that begin so are told with a token, by a trust.
+TRUST, TRUST_ID = "trust+", "trust_id"
 # No subscription outlives the last second that a date can name.
 LAST_INSTANT = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
@@ -50,9 +53,17 @@ def page(
         return Page()
 
 
-def create(ctx: Context, service: Service, name: str, wish: Wish) -> Subscription:
+def create(
+    ctx: Context,
+    service: Service,
+    name: str,
+    wish: Wish,
+    token: str | None = None,
+) -> Subscription:
     """Subscribe; who has not confirmed yet keeps the subscription that is there.
 
+    A subscriber that is to be told with a token gets a trust of the one whose `token`
+    this is, unless the options name one.
     Raises InvalidRequest, and SubscriberExists if the subscriber has confirmed.
     """
     if not wish.subscriber:
@@ -60,6 +71,11 @@ def create(ctx: Context, service: Service, name: str, wish: Wish) -> Subscriptio
     ttl = service.limits.default_subscription_ttl if wish.ttl is None else wish.ttl
     _check_ttl(service, ttl)
     _check(service, wish.subscriber, wish.options)
+    options = wish.options or {}
+    if senders.scheme_of(wish.subscriber).startswith(TRUST) and (
+        options.get(TRUST_ID) is None
+    ):
+        options = {**options, TRUST_ID: _trust(ctx, service, token, ttl)}
     key = ctx.key(name)
 
     def step(queue: KnownQueue) -> Subscription:
@@ -67,7 +83,7 @@ def create(ctx: Context, service: Service, name: str, wish: Wish) -> Subscriptio
             raise QueueNotFound(name)
         now = service.now()
         new = Subscription(
-            service.clock.new_id(), wish.subscriber or "", ttl, now, wish.options or {}
+            service.clock.new_id(), wish.subscriber or "", ttl, now, options
         )
         return service.store.add_subscription(key, new, now=now)
 
@@ -159,6 +175,24 @@ def replay(
         )
     except QueueNotFound:
         raise SubscriptionNotFound(name, id) from None
+
+
+def _trust(ctx: Context, service: Service, token: str | None, ttl: int) -> str:
+    """Let the trustee act for the token's user; return the id of the trust.
+
+    Raises InvalidRequest, StorageUnavailable if Keystone does not answer.
+    """
+    if token is None:
+        raise InvalidRequest(
+            "options.trust_id is needed: only of a token of Keystone a trust is made."
+        )
+    return create_trust(
+        service.settings.config,
+        token=token,
+        project=ctx.project,
+        roles=ctx.roles,
+        expires=service.now() + ttl,
+    )
 
 
 def _set(ctx: Context, service: Service, name: str, new: Subscription) -> None:

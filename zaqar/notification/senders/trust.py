@@ -96,7 +96,6 @@ def create_trust(
     config: Any,
     *,
     token: str,
-    user: str,
     project: str,
     roles: tuple[str, ...],
     expires: float,
@@ -117,7 +116,6 @@ def create_trust(
     from keystoneauth1.identity import generic
 
     trust: dict[str, Any] = {
-        "trustor_user_id": user,
         "project_id": project,
         "impersonation": True,
         "roles": [{"name": role} for role in roles],
@@ -127,6 +125,7 @@ def create_trust(
         trust["expires_at"] = f"{moment.isoformat(timespec='microseconds')}Z"
     caller = generic.Token(config[GROUP].auth_url, token=token, project_id=project)
     try:
+        trust["trustor_user_id"] = caller.get_user_id(session)
         trust["trustee_user_id"] = trustee.get_user_id(session)
         answer = session.post(
             "/OS-TRUST/trusts",

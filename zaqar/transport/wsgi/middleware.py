@@ -168,6 +168,12 @@ def project_of(env: Mapping[str, Any]) -> str:
     return project
 
 
+def token_of(env: Mapping[str, Any]) -> str | None:
+    """Return the token that was verified; None without one."""
+    token: str | None = env.get("HTTP_X_AUTH_TOKEN") if VERIFIED in env else None
+    return token
+
+
 def named_project(env: Mapping[str, Any]) -> str | None:
     """Return the project that the headers name; signatures are for the same one."""
     project: str | None = env.get("HTTP_X_PROJECT_ID", env.get("HTTP_X_TENANT_ID"))

@@ -9,6 +9,7 @@ from zaqar.service import Service
 from zaqar.transport import documents, subscription_documents
 from zaqar.transport.wsgi.dialect import Dialect
 from zaqar.transport.wsgi.links import next_link
+from zaqar.transport.wsgi.middleware import token_of
 from zaqar.transport.wsgi.requests import MAX_DOCUMENT, body, query
 
 
@@ -49,7 +50,9 @@ class SubscriptionsResource:
         wish = subscription_documents.parse_subscription(body(req, MAX_DOCUMENT))
         path = self._dialect.subscriptions(queue_name)
         try:
-            new = subscriptions.create(req.context.who, self._service, queue_name, wish)
+            new = subscriptions.create(
+                req.context.who, self._service, queue_name, wish, token_of(req.env)
+            )
         except SubscriberExists:
             resp.location = path
             raise
