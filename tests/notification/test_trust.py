@@ -136,7 +136,6 @@ def test_no_trust_is_made_where_keystone_or_trustee_are_missing(
 ) -> None:
     values: dict[str, Any] = {
         "token": "x",
-        
         "project": "p",
         "roles": ("member",),
         "expires": time.time() + 60,
