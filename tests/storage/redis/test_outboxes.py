@@ -112,7 +112,7 @@ OPERATIONS: dict[str, Callable[[RedisStore, Watched], Any]] = {
         KEY, at.delivery("question"), now=T0
     ),
     # These also tell the list of outboxes, or ask it.
-    "lease": lambda store, at: lease(store),
+    "lease": lambda store, at: lease(store, now=T0 + 14),
     "release": lambda store, at: store.release_outbox(KEY, ME),
 }
 TWO_STEPS = ("lease", "release")
@@ -205,6 +205,23 @@ def test_dispatcher_that_finds_nothing_asks_once(
     assert lease(store) == []
 
     assert len(wire.commands) == 1
+
+
+def test_dispatcher_that_serves_many_queues_asks_once(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [QueueKey("p", f"q{number}") for number in range(30)]
+    for key in keys:
+        subscribe(store, key=key)
+        post(store, key=key)
+    assert len(lease(store, limit=99)) == 30
+    wire = Wire(monkeypatch)
+
+    assert lease(store, limit=99, now=T0 + 1) == []
+
+    assert len(wire.commands) == 1
+    # Those that it has lost sight of come again.
+    assert len(lease(store, limit=99, now=T0 + 14)) == 30
 
 
 def test_large_results_are_stored_in_parts(
@@ -386,7 +403,9 @@ def test_lost_answers_lose_no_notice(
 
     assert cutter.lost == cuts
     cutter.cuts = cuts
-    assert lease(store) == [KEY]
+    lease(store)
+    # What was leased by an answer that was lost comes again.
+    assert lease(store, now=T0 + 8) == [KEY]
     (notice,) = work(store).notices
     cutter.cuts = cuts
     settle(store, Settled((notice.id,)))

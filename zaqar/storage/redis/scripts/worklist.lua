@@ -7,8 +7,8 @@
 --   <o>             zset  entry by the instant at which somebody looks at its outbox: when
 --                         something is due first, or when its lease may be over
 --   <o>:v           hash  entry -> when that instant was said, in microseconds
---   <o>:h:<holder>  zset  entries that the holder has leased, by when they were due;
---                         those that are his no more are found out when he asks
+--   <o>:h:<holder>  zset  entries that the holder has leased, by the instant at which they
+--                         are offered to it again; some may be its own no more
 --
 -- The outbox itself is the truth. It is looked at once too often, never too late:
 -- whoever changes it tells the list afterwards, and of two that do so at the same time an
