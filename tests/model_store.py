@@ -282,7 +282,8 @@ class ModelStore(ModelOutboxes):
                         checksum=new.checksum,
                     )
                     queue.messages.append(message)
-                    if queue.outbox.watched:
+                    known = {notice.id for _, notice in queue.outbox.notices}
+                    if queue.outbox.watched and new.id not in known:
                         delay = new.delay if queue.delays else 0
                         notice = Notice(new.id, new.body, new.ttl, new.delay)
                         queue.outbox.notices.append((now + delay, notice))

@@ -148,6 +148,18 @@ class OutboxContract:
 
         assert told(work(store)) == ids
 
+    def test_message_that_comes_again_after_it_was_taken_is_told_once(
+        self, store: Any
+    ) -> None:
+        subscribe(store)
+        drafts = [draft(T0), draft(T0)]
+        ids = send(store, drafts)
+        store.pop_messages(KEY, 2, now=T0)
+        send(store, drafts)
+        lease(store)
+
+        assert told(work(store)) == ids
+
     def test_settings_of_the_queue_change_nothing(self, store: Any) -> None:
         subscribe(store)
         set_delays(store, False, now=T0)

@@ -97,7 +97,11 @@ UNTRIED = _owners("failures = 0 AND due IS NOT NULL")
 @lru_cache(maxsize=64)
 def _insert(count: int) -> str:
     values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * count)
-    return f"INSERT INTO notices (outbox, due, id, ttl, delay, body) VALUES {values}"
+    # A message that comes again after it was taken may not have been told yet.
+    return (
+        "INSERT INTO notices (outbox, due, id, ttl, delay, body)"
+        f" VALUES {values} ON CONFLICT DO NOTHING"
+    )
 
 
 def append(
