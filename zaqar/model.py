@@ -31,7 +31,7 @@ class QueueKey(Value, frozen=True, gc=False):
     name: str
 
 
-QUEUES, TOPICS = "queues", "topics"
+KINDS = QUEUES, TOPICS = "queues", "topics"
 # No project id can have it.
 _KIND = "\n"
 

@@ -265,7 +265,7 @@ _LIMITS = Limits()
 _LIMITS_HELP = {
     "max_queues_per_page": "Queues of a page of a listing.",
     "max_messages_per_page": "Messages of a page; also the ids of one read or delete.",
-    "max_subscriptions_per_page": "For later releases.",
+    "max_subscriptions_per_page": "Subscriptions of a page of a listing.",
     "max_pools_per_page": "Pools of a page of a listing.",
     "max_flavors_per_page": "Flavors of a page of a listing.",
     "max_messages_per_claim_or_pop": "Messages of one claim or pop.",
@@ -278,7 +278,7 @@ _LIMITS_HELP = {
     "default_message_ttl": "Seconds that a message lives if its post does not say.",
     "default_claim_ttl": "Seconds that a claim lasts if its request does not say.",
     "default_claim_grace": "Seconds of grace if the request of a claim does not say.",
-    "default_subscription_ttl": "For later releases.",
+    "default_subscription_ttl": "Seconds that a subscription lives if not told.",
     "min_length_client_id": "Characters of a Client-ID where it need not be a UUID.",
     "max_length_client_id": "Characters of a Client-ID where it need not be a UUID.",
 }
@@ -393,12 +393,12 @@ QUOTA_OPTIONS = [
             help=f"{text} -1: no limit.",
         )
         for name, text in (
-            ("queues", "Queues that a project may have."),
+            ("queues", "Queues and topics that a project may have together."),
             ("messages", "Messages that may be stored in all queues of a project."),
             ("bytes", "Bytes that the bodies of these messages may have together."),
             (
                 "subscriptions",
-                "Subscriptions that a project may have. For later releases.",
+                "Subscriptions that each queue and each topic may have.",
             ),
         )
     ),

@@ -13,4 +13,8 @@ version = release = re.findall(
 )[0]
 html_theme = "alabaster"
 html_show_copyright = False
-html_extra_path = ["api/openapi.yaml", "api/openapi-v1.1.yaml"]
+html_extra_path = [
+    "api/openapi.yaml",
+    "api/openapi-topics.yaml",
+    "api/openapi-v1.1.yaml",
+]

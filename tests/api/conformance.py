@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks answers against the OpenAPI documents, one of each version.
+"""Checks answers against the OpenAPI documents, of each version and of topics.
 
 Knows how an operation and a response are found in a document; the facts themselves
 stand there, but for one: no answer leads from one version to the other.
@@ -19,7 +19,7 @@ from tests.api.wire import Answer, Api
 
 FOLDER = Path(__file__).parents[2] / "doc/source/api"
 MAIN = "openapi.yaml"
-FILES = (MAIN, "openapi-v1.1.yaml")
+FILES = (MAIN, "openapi-topics.yaml", "openapi-v1.1.yaml")
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 
 

@@ -87,6 +87,33 @@ purges = objects(
     },
     {},
 )
+subscribers = often(
+    st.integers(0, 2).map(lambda n: f"mailto:{n}@example.org")
+    | st.sampled_from(["https://192.0.43.8/", "trust+https://192.0.43.8/"]),
+    values | st.sampled_from(["http://127.0.0.1/", "ftp://x/", "http://[", "mailto:"]),
+)
+subscription_ttls = often(st.sampled_from([60, 3600, 2**36, None]))
+options = objects(
+    {},
+    {
+        "trust_id": often(st.just("0" * 32)),
+        "post_headers": often(st.sampled_from([{}, {"X-A": "b"}])),
+        "post_data": often(st.just('{"a": "$zaqar_message$"}')),
+        "secret": often(texts),
+        "filter": often(st.sampled_from([{}, {"a": ["b"]}])),
+        "dead_letter_queue": names,
+        "from": texts,
+        "subject": texts,
+        "_retry_policy": policies,
+    },
+)
+subscription_fields = {"ttl": subscription_ttls, "options": often(options | st.none())}
+subscriptions = objects({"subscriber": subscribers}, subscription_fields)
+subscription_changes = objects({}, {"subscriber": subscribers, **subscription_fields})
+confirmations = objects({"confirmed": often(st.booleans())}, {})
+replays = often(
+    st.none() | objects({}, {"message_ids": often(st.lists(texts, max_size=2))})
+)
 shares = objects(
     {},
     {

@@ -70,6 +70,8 @@ limits = drawn.often(st.integers(1, 20).map(str), odd_texts)
 pages = {"limit": limits, "marker": st.sampled_from(["{marker}", "q", "{message}"])}
 ids = st.sampled_from(["{message}", "{message},{other}", "{other},{message},bogus"])
 
+LIST = "/v2/queues/{queue}/subscriptions"
+
 SHAPES = [
     Shape(
         "GET",
@@ -105,6 +107,14 @@ SHAPES = [
     Shape("GET", "/v2/queues/{queue}/claims/{claim}"),
     Shape("PATCH", "/v2/queues/{queue}/claims/{claim}", drawn.claims),
     Shape("DELETE", "/v2/queues/{queue}/claims/{claim}"),
+    *[Shape("POST", f"{LIST}", drawn.subscriptions)] * 3,
+    Shape("GET", f"{LIST}", query=pages | {"marker": st.just("{subscription}")}),
+    Shape("GET", f"{LIST}/{{subscription}}"),
+    Shape("PATCH", f"{LIST}/{{subscription}}", drawn.subscription_changes),
+    Shape("DELETE", f"{LIST}/{{subscription}}"),
+    Shape("PUT", f"{LIST}/{{subscription}}/confirm", drawn.confirmations),
+    Shape("GET", f"{LIST}/{{subscription}}/deliveries", query=pages),
+    Shape("POST", f"{LIST}/{{subscription}}/deliveries", drawn.replays),
     Shape("GET", "/v2/ping"),
     Shape("GET", "/"),
     Shape("GET", "/v2/"),
@@ -121,11 +131,11 @@ DOCUMENTED = {
     for path in document()["paths"]
     for method in METHODS & set(item(path))
 }
-# What v1.1 has too takes the same, and ignores what it does not know.
-OLDER = [replace(shape, path=shape.path.replace("/v2", "/v1.1", 1)) for shape in SHAPES]
+# What v1.1 and topics have too takes the same, and ignores what it does not know.
 SHAPES += [
     shape
-    for shape in OLDER
+    for old, new in (("/v2", "/v1.1"), ("/v2/queues", "/v2/topics"))
+    for shape in (replace(s, path=s.path.replace(old, new, 1)) for s in SHAPES)
     if shape not in SHAPES and (shape.method, shape_of(shape.path)) in DOCUMENTED
 ]
 
@@ -213,7 +223,8 @@ class Run:
     def __init__(self, api: CheckedApi, outcomes: Counter[tuple[str, str]]) -> None:
         self.api = api
         self.outcomes = outcomes
-        self.known: dict[str, list[str]] = {"message": [], "claim": [], "marker": []}
+        names = ("message", "claim", "marker", "subscription")
+        self.known: dict[str, list[str]] = {name: [] for name in names}
         self.stored = self.snapshot()
 
     def send(self, sent: Sent) -> None:
@@ -248,6 +259,8 @@ class Run:
         found = answer.json if answer.status in (200, 201) and answer.body else {}
         if "resources" in found and answer.status == 201:
             self.known["message"] += answer.ids
+        elif "subscription_id" in found:
+            self.known["subscription"].append(found["subscription_id"])
         elif found.get("links"):
             self.known["marker"].append(answer.next.rpartition("marker=")[2])
         if "/claims/" in answer.headers.get("Location", ""):
@@ -266,13 +279,20 @@ class Run:
 
     def snapshot(self) -> Any:
         """Return what the project holds, without ages."""
-        queues = self.api.get("/v2/queues", detailed="true", limit=20).json["queues"]
-        return [(queue, self.contents(queue["href"])) for queue in queues]
+        return [
+            (each, self.contents(each["href"]))
+            for kind in ("queues", "topics")
+            for each in self.api.get(f"/v2/{kind}", detailed="true").json[kind]
+        ]
 
     def contents(self, path: str) -> Any:
         query = {"echo": "true", "include_claimed": "true", "include_delayed": "true"}
         shown = self.api.get(f"{path}/messages", limit=20, **query).json["messages"]
-        return [(each["href"], each["ttl"], each["body"]) for each in shown]
+        told = self.api.get(f"{path}/subscriptions", limit=20).json["subscriptions"]
+        return [
+            *((each["href"], each["ttl"], each["body"]) for each in shown),
+            *(each | {"age": None} for each in told),
+        ]
 
 
 class AdminRun(Run):

@@ -36,6 +36,9 @@ class Request:
 NEW_MESSAGE = {"messages": [{"body": "mine"}]}
 CLAIM = {"ttl": 600, "grace": 600}
 PATCH = [{"op": "add", "path": "/metadata/a", "value": "mine"}]
+SUBSCRIBER = {"subscriber": "mailto:ada@example.org"}
+
+LIST = "/queues/{queue_name}/subscriptions"
 
 # For each method and route below the prefix of the version: what may be asked there.
 REQUESTS: dict[tuple[str, str], list[Request]] = {
@@ -70,7 +73,30 @@ REQUESTS: dict[tuple[str, str], list[Request]] = {
     ("GET", "/queues/{queue_name}/claims/{claim_id}"): [Request()],
     ("PATCH", "/queues/{queue_name}/claims/{claim_id}"): [Request(CLAIM)],
     ("DELETE", "/queues/{queue_name}/claims/{claim_id}"): [Request()],
+    ("GET", f"{LIST}"): [Request(), Request(query="limit=20")],
+    ("POST", f"{LIST}"): [
+        Request(SUBSCRIBER),
+        Request({"subscriber": "mailto:mine@example.org"}),
+    ],
+    ("GET", f"{LIST}/{{subscription_id}}"): [Request()],
+    ("PATCH", f"{LIST}/{{subscription_id}}"): [
+        Request({"ttl": 60}),
+        Request({"subscriber": "mailto:mine@example.org", "options": {}}),
+    ],
+    ("DELETE", f"{LIST}/{{subscription_id}}"): [Request()],
+    ("PUT", f"{LIST}/{{subscription_id}}/confirm"): [Request({"confirmed": True})],
+    ("GET", f"{LIST}/{{subscription_id}}/deliveries"): [Request()],
+    ("POST", f"{LIST}/{{subscription_id}}/deliveries"): [Request()],
 }
+# Topics have what queues have, but for these.
+NO_TOPIC = ("/share", "/claims", "/claims/{claim_id}")
+REQUESTS |= {
+    (method, path.replace("/queues", "/topics", 1)): requests
+    for (method, path), requests in REQUESTS.items()
+    if not path.endswith(NO_TOPIC)
+}
+# Nothing of a topic is claimed.
+REQUESTS["DELETE", "/topics/{queue_name}/messages/{message_id}"] = [Request()]
 # The same for flavors, which need pools and an administrator.
 # NOTE: PUT is not among them: pools bear the name of a flavor and not its project
 # (contract), so administrators of two projects who use one name share its pools.
@@ -117,29 +143,55 @@ def test_each_route_says_what_a_stranger_may_try(table: list[Route]) -> None:
 
 
 class Owner:
-    """A project with a queue of three messages, of which one is claimed."""
+    """A project with a queue and a topic of three messages and a subscription each.
+
+    One message of the queue is claimed.
+    """
 
     def __init__(self, api: Api) -> None:
         self.api = api
         api.create("q", a=SECRET)
-        ids = api.send("q", f"{SECRET} 1", f"{SECRET} 2", f"{SECRET} 3")
-        self.names = {
+        api.put("/v2/topics/q", {"a": SECRET})
+        self._names = {kind: self._fill(kind) for kind in ("queues", "topics")}
+        claim = api.claim("q", 1).claim
+        for names in self._names.values():
+            names["claim_id"] = claim
+
+    def _fill(self, kind: str) -> dict[str, str]:
+        bodies = [{"body": f"{SECRET} {n}"} for n in (1, 2, 3)]
+        ids = self.api.post(f"/v2/{kind}/q/messages", {"messages": bodies}).ids
+        wish = {**SUBSCRIBER, "options": {"of": SECRET}}
+        made = self.api.post(f"/v2/{kind}/q/subscriptions", wish)
+        return {
             "queue_name": "q",
             "message_id": ids[0],
             "other_id": ids[1],
-            "claim_id": api.claim("q", 1).claim,
+            "subscription_id": made.json["subscription_id"],
         }
+
+    def names(self, route: Route) -> dict[str, str]:
+        """Return what the names in a route stand for."""
+        return self._names["topics" if route[2].startswith("/topics") else "queues"]
 
     def holdings(self) -> list[Any]:
         """Return all that the project has, without ages."""
-        claim = self.api.get(f"/v2/queues/q/claims/{self.names['claim_id']}").json
-        every = {"include_claimed": "true", "include_delayed": "true"}
-        listed = self.api.listing("q", limit=20, **every).json.get("messages")
+        claim_id = self._names["queues"]["claim_id"]
+        claim = self.api.get(f"/v2/queues/q/claims/{claim_id}").json
         return [
-            self.api.get("/v2/queues", detailed="true").json["queues"],
-            [(m["href"], m["ttl"], m["body"]) for m in listed],
+            *(self._holdings(kind) for kind in self._names),
             (claim.get("ttl"), len(claim.get("messages", []))),
             {k: v for k, v in self.api.stats("q").items() if isinstance(v, int)},
+        ]
+
+    def _holdings(self, kind: str) -> list[Any]:
+        every = {"echo": "true", "include_claimed": "true", "include_delayed": "true"}
+        path = f"/v2/{kind}/q"
+        listed = self.api.get(f"{path}/messages", limit=20, **every).json["messages"]
+        found = self.api.get(f"{path}/subscriptions", limit=20).json["subscriptions"]
+        return [
+            self.api.get(f"/v2/{kind}", detailed="true").json[kind],
+            [(m["href"], m["ttl"], m["body"]) for m in listed],
+            [each | {"age": None} for each in found],
         ]
 
     def is_shown_in(self, answer: Answer) -> bool:
@@ -147,8 +199,9 @@ class Owner:
 
         An error may repeat the names that were sent.
         """
-        names = [] if answer.status >= 400 else [*self.names.values()][1:]
-        return any(word in answer.body.decode() for word in (SECRET, *names))
+        ids = [id for of in self._names.values() for id in of.values() if id != "q"]
+        words = [SECRET] if answer.status >= 400 else [SECRET, *ids]
+        return any(word in answer.body.decode() for word in words)
 
 
 def send(api: Api, route: Route, request: Request, names: dict[str, str]) -> Answer:
@@ -175,16 +228,18 @@ def test_stranger_finds_nothing_and_changes_nothing(
 ) -> None:
     owner = Owner(Api(server.address))
     before = owner.holdings()
-    made_up = {name: f"no-{name}" for name in owner.names}
 
     for route in table:
+        names = owner.names(route)
+        made_up = {name: f"no-{name}" for name in names}
         for request in REQUESTS.get(route[1:], ()) if route[0] == version else ():
             stranger, namesake = owner.api.as_project(), owner.api.as_project()
             namesake.create("q")
             namesake.send("q", "mine")
+            namesake.post("/v2/topics/q/messages", NEW_MESSAGE)
 
             answers = [
-                send(each, route, request, owner.names) for each in (stranger, namesake)
+                send(each, route, request, names) for each in (stranger, namesake)
             ]
             nothing = send(owner.api.as_project(), route, request, made_up)
 
@@ -204,8 +259,9 @@ def test_what_the_stranger_tries_does_something_for_the_owner(
             owner = Owner(Api(server.address))
             before = owner.holdings()
 
-            answer = send(owner.api, route, request, owner.names)
-            nothing = send(owner.api.as_project(), route, request, owner.names)
+            names = owner.names(route)
+            answer = send(owner.api, route, request, names)
+            nothing = send(owner.api.as_project(), route, request, names)
 
             assert answer.status < 300, (route, request, answer)
             assert (answer.status, answer.body) != (
@@ -231,7 +287,8 @@ class SignedApi(Api):
 
 def is_lent(route: Route) -> bool:
     version, method, path = route
-    below = ("/queues/{queue_name}/messages", "/queues/{queue_name}/claims")
+    parts = ("messages", "claims", "subscriptions")
+    below = tuple(f"/queues/{{queue_name}}/{part}" for part in parts)
     return version == "/v2" and method != "HEAD" and path.startswith(below)
 
 
@@ -244,16 +301,17 @@ def test_guest_of_another_queue_or_project_finds_nothing_and_changes_nothing(
     owner.api.create("r")
     before = owner.holdings()
     neighbour = SignedApi(owner.api, "r")
-    made_up = {name: f"no-{name}" for name in owner.names} | {"queue_name": "q"}
 
     for route in table:
+        known = owner.names(route)
+        made_up = {name: f"no-{name}" for name in known} | {"queue_name": "q"}
         for request in REQUESTS.get(route[1:], ()) if route[0] == version else ():
             answer, nothing = (
                 send(SignedApi(owner.api.as_project(), "q"), route, request, names)
-                for names in (owner.names, made_up)
+                for names in (known, made_up)
             )
             refused, elsewhere = (
-                send(neighbour, route, request, {**owner.names, "queue_name": queue})
+                send(neighbour, route, request, {**known, "queue_name": queue})
                 for queue in ("q", "r")
             )
 

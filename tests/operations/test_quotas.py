@@ -9,15 +9,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.contract.concurrency import together
 from tests.model_registry import ModelRegistry
 from tests.model_store import ModelStore
 from tests.storage.pooling.faulty import Faulty
 from zaqar.errors import QuotaExceeded, StorageUnavailable
-from zaqar.model import Context, QueueKey, Usage
+from zaqar.model import QUEUES, TOPICS, Context, QueueKey, Usage, owner_of
 from zaqar.node_usage import NodeUsage
-from zaqar.operations import messages, queues
+from zaqar.operations import messages, queues, subscriptions
 from zaqar.operations import quotas as module
 from zaqar.operations.messages import Draft
 from zaqar.operations.quotas import Quotas
@@ -48,8 +49,10 @@ class CountingStore(ModelStore):
         self.before: Callable[[], None] = lambda: None
 
     def measure_usage(self, project: str, **more: Any) -> Usage:
-        self.measured += 1
-        self.before()
+        if owner_of(QueueKey(project, "any"))[1] == QUEUES:
+            # A measurement; that of topics is a part of it.
+            self.measured += 1
+            self.before()
         return super().measure_usage(project, **more)
 
 
@@ -142,19 +145,55 @@ def test_a_project_with_less_queues_is_not_refused_one(
     assert queues.get(CTX, service, "one") == {}
 
 
-def test_subscriptions_are_counted_where_there_is_a_limit(
+def test_topics_are_queues_of_the_project(
+    hold: Callable[..., Service], store: CountingStore
+) -> None:
+    service, topics = hold(Quota(queues=2, messages=4)), replace(CTX, kind=TOPICS)
+
+    queues.put(topics, service, "one", {})
+    post(service, 2)
+    error = refused(lambda: queues.put(topics, service, "two", {}))
+    assert (error.quota, error.limit) == ("queues", 2)
+    refused(lambda: queues.put(CTX, service, "two", {}))
+
+    messages.post(topics, service, "one", [Draft(b"1")] * 2, size=1)
+    for ctx in (CTX, topics):
+        error = refused(lambda ctx=ctx: post(service, ctx=ctx))  # type: ignore[misc]
+        assert (error.quota, error.limit) == ("messages", 4)
+    post(service, 4, OTHER)
+
+
+def test_no_subscription_of_a_queue_is_made_beyond_the_quota(
     hold: Callable[..., Service],
 ) -> None:
-    quotas = hold(Quota(subscriptions=3)).quotas
+    service, topics = hold(Quota(subscriptions=2)), replace(CTX, kind=TOPICS)
+
+    def subscribe(who: str, name: str = "queue", ctx: Context = CTX) -> str:
+        wish = subscriptions.Wish(f"mailto:{who}@example.org")
+        return subscriptions.create(ctx, service, name, wish).id
+
+    known = [subscribe("a"), subscribe("b")]
+    error = refused(lambda: subscribe("c"))
+
+    assert (error.quota, error.limit) == ("subscriptions", 2)
+    assert [subscribe("a"), subscribe("b")] == known
+    subscribe("c", "other")
+    subscribe("c", ctx=topics)
+    subscribe("c", ctx=OTHER)
+    subscriptions.delete(CTX, service, "queue", known[0])
+    subscribe("c")
+    refused(lambda: subscribe("a"))
+
+
+def test_subscriptions_are_read_only_where_there_is_a_limit(
+    hold: Callable[..., Service],
+) -> None:
+    quotas = hold().quotas
     assert quotas
 
-    quotas.admit_subscription("p", lambda: 2)
-    error = refused(lambda: quotas.admit_subscription("p", lambda: 3))
-
-    assert (error.quota, error.limit) == ("subscriptions", 3)
-    unlimited = hold().quotas
-    assert unlimited
-    unlimited.admit_subscription("p", lambda: pytest.fail("nobody has to count"))
+    quotas.admit_subscription(
+        QueueKey("p", "queue"), "x", (pytest.fail("read") for _ in "x")
+    )
 
 
 # Messages and bytes -------------------------------------------------------------------

@@ -8,7 +8,7 @@ added. So a project that is at its limit costs a little, and no other anything.
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from zaqar.errors import (
     QuotaExceeded,
     StorageUnavailable,
 )
-from zaqar.model import QueueKey, Usage
+from zaqar.model import KINDS, QueueKey, Subscription, Usage, owner_of, space_of
 from zaqar.node_usage import NodeUsage, Record, clock
 from zaqar.quotas import Quota
 from zaqar.storage.base import Registry, Store
@@ -148,23 +148,36 @@ class Quotas:
     def admit_queue(self, key: QueueKey) -> None:
         """Raise QuotaExceeded if the queue is new and the project has no room for it.
 
-        Those who ask at the same moment do not see each other's queues.
+        Topics are queues here. Those who ask at the same moment do not see each
+        other's.
         """
-        limit = self.of(key.project).queues
-        if limit is None or self._store.count_queues(key.project) < limit:
+        project, _ = owner_of(key)
+        limit = self.of(project).queues
+        if limit is None or self._count_queues(project) < limit:
             return
         try:
             self._store.get_queue(key)
         except QueueNotFound:
             raise QuotaExceeded("queues", limit, COME_BACK) from None
 
-    def admit_subscription(self, project: str, count: Callable[[], int]) -> None:
-        """Raise QuotaExceeded if the project may not have one more subscription.
+    def _count_queues(self, project: str) -> int:
+        spaces = (space_of(project, kind) for kind in KINDS)
+        return sum(map(self._store.count_queues, spaces))
 
-        `count` tells how many it has; it is asked only where there is a limit.
+    def admit_subscription(
+        self, key: QueueKey, subscriber: str, held: Iterable[Subscription]
+    ) -> None:
+        """Raise QuotaExceeded if the queue may not have one more subscription.
+
+        `held` are those that it has, which are read only where there is a limit; who
+        subscribes again is let in. No store counts the subscriptions of a project, so
+        each queue and each topic may have as many.
         """
-        limit = self.of(project).subscriptions
-        if limit is not None and count() >= limit:
+        limit = self.of(owner_of(key)[0]).subscriptions
+        if limit is None:
+            return
+        known = [each.subscriber for each in held]
+        if len(known) >= limit and subscriber not in known:
             raise QuotaExceeded("subscriptions", limit, COME_BACK)
 
     # Messages -------------------------------------------------------------------------
@@ -218,7 +231,7 @@ class Quotas:
         before = self._node.change(project, _let_in)
         usage: Usage | None = None
         try:
-            usage = self._store.measure_usage(project, sizes=sizes, now=self._now())
+            usage = self._usage(project, sizes)
         finally:
             ended = clock()
             rest = min((ended - began) * REST, LONGEST_REST)
@@ -236,6 +249,15 @@ class Quotas:
                 record.bytes = usage.bytes + size - before[1]
 
             self._node.change(project, note)
+
+    def _usage(self, project: str, sizes: bool) -> Usage:
+        found = [
+            self._store.measure_usage(
+                space_of(project, kind), sizes=sizes, now=self._now()
+            )
+            for kind in KINDS
+        ]
+        return Usage(sum(each.messages for each in found), sum(e.bytes for e in found))
 
     def close(self) -> None:
         self._node.close()

@@ -5,7 +5,7 @@ Who subscribes to an absent queue creates it; reading below one finds nothing.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -19,13 +19,15 @@ from zaqar.errors import (
     SubscriberExists,
     SubscriptionNotFound,
 )
-from zaqar.model import Attempt, Context, Delivery, Page, Subscription
+from zaqar.model import Attempt, Context, Delivery, Page, QueueKey, Subscription
 from zaqar.notification import confirmation, senders
 from zaqar.notification.senders.trust import create_trust
 from zaqar.service import KnownQueue, Service
 
 # Schemes that begin so are told with a token, by a trust.
 TRUST, TRUST_ID = "trust+", "trust_id"
+# How many are read at once where all are looked through.
+CHUNK = 500
 # No subscription outlives the last second that a date can name.
 LAST_INSTANT = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
@@ -64,32 +66,33 @@ def create(
 
     A subscriber that is to be told with a token gets a trust of the one whose `token`
     this is, unless the options name one.
-    Raises InvalidRequest, and SubscriberExists if the subscriber has confirmed.
+    Raises InvalidRequest, QuotaExceeded, and SubscriberExists if the subscriber has
+    confirmed.
     """
     if not wish.subscriber:
         raise InvalidRequest("subscriber must be a URI.")
     ttl = service.limits.default_subscription_ttl if wish.ttl is None else wish.ttl
     _check_ttl(service, ttl)
     _check(service, wish.subscriber, wish.options)
+    key, subscriber = ctx.key(name), wish.subscriber
+    if service.quotas is not None:
+        service.quotas.admit_subscription(key, subscriber, _all(service, key))
     options = wish.options or {}
-    if senders.scheme_of(wish.subscriber).startswith(TRUST) and (
-        options.get(TRUST_ID) is None
+    if _lacks_trust(subscriber, options) and not any(
+        each.subscriber == subscriber for each in _all(service, key)
     ):
-        options = {**options, TRUST_ID: _trust(ctx, service, token, ttl)}
-    key = ctx.key(name)
+        options = _trusting(ctx, service, options, service.now() + ttl, token)
 
     def step(queue: KnownQueue) -> Subscription:
         if queue.revision is None and not service.create_queue(key, {}):
             raise QueueNotFound(name)
         now = service.now()
-        new = Subscription(
-            service.clock.new_id(), wish.subscriber or "", ttl, now, options
-        )
+        new = Subscription(service.clock.new_id(), subscriber, ttl, now, options)
         return service.store.add_subscription(key, new, now=now)
 
     subscription = service.queues.attempt(key, step)
     if subscription.confirmed:
-        raise SubscriberExists(name, wish.subscriber)
+        raise SubscriberExists(name, subscriber)
     _ask(service, ctx, name, subscription, confirmation.SUBSCRIBE)
     return subscription
 
@@ -102,8 +105,15 @@ def get(ctx: Context, service: Service, name: str, id: str) -> Subscription:
         raise SubscriptionNotFound(name, id) from None
 
 
-def change(ctx: Context, service: Service, name: str, id: str, wish: Wish) -> None:
-    """Change what the wish names; a new ttl begins now.
+def change(
+    ctx: Context,
+    service: Service,
+    name: str,
+    id: str,
+    wish: Wish,
+    token: str | None = None,
+) -> None:
+    """Change what the wish names; a new ttl begins now. Trusts are as in `create`.
 
     Raises InvalidRequest, SubscriptionNotFound, SubscriberExists.
     """
@@ -119,6 +129,9 @@ def change(ctx: Context, service: Service, name: str, id: str, wish: Wish) -> No
     new = msgspec.structs.replace(old, **changes)
     if wish.subscriber is not None or wish.options is not None:
         _check(service, new.subscriber, new.options)
+        if _lacks_trust(new.subscriber, new.options):
+            options = _trusting(ctx, service, new.options, new.expires, token)
+            new = msgspec.structs.replace(new, options=options)
     _set(ctx, service, name, new)
 
 
@@ -177,8 +190,19 @@ def replay(
         raise SubscriptionNotFound(name, id) from None
 
 
-def _trust(ctx: Context, service: Service, token: str | None, ttl: int) -> str:
-    """Let the trustee act for the token's user; return the id of the trust.
+def _lacks_trust(subscriber: str, options: Mapping[str, Any]) -> bool:
+    is_trusted = senders.scheme_of(subscriber).startswith(TRUST)
+    return is_trusted and options.get(TRUST_ID) is None
+
+
+def _trusting(
+    ctx: Context,
+    service: Service,
+    options: Mapping[str, Any],
+    expires: float,
+    token: str | None,
+) -> Mapping[str, Any]:
+    """Let the trustee act for the token's user; return the options with the trust.
 
     Raises InvalidRequest, StorageUnavailable if Keystone does not answer.
     """
@@ -186,13 +210,28 @@ def _trust(ctx: Context, service: Service, token: str | None, ttl: int) -> str:
         raise InvalidRequest(
             "options.trust_id is needed: only of a token of Keystone a trust is made."
         )
-    return create_trust(
+    trust = create_trust(
         service.settings.config,
         token=token,
         project=ctx.project,
         roles=ctx.roles,
-        expires=service.now() + ttl,
+        expires=expires,
     )
+    return {**options, TRUST_ID: trust}
+
+
+def _all(service: Service, key: QueueKey) -> Iterator[Subscription]:
+    """Yield the live subscriptions of a queue, read as they are asked for."""
+    marker = None
+    with suppress(QueueNotFound):
+        while True:
+            found = service.store.list_subscriptions(
+                key, marker=marker, limit=CHUNK, now=service.now()
+            )
+            yield from found.items
+            if len(found.items) < CHUNK:
+                break
+            marker = found.marker
 
 
 def _set(ctx: Context, service: Service, name: str, new: Subscription) -> None:
@@ -239,8 +278,9 @@ def _check_ttl(service: Service, ttl: int) -> None:
 
 
 def _is_id(text: str) -> bool:
+    """Say whether it can be the id of a subscription, whose time tells a place."""
     try:
-        uuid.UUID(text)
+        id = uuid.UUID(text)
     except ValueError:
         return False
-    return True
+    return id.version == 7 and str(id) == text

@@ -91,7 +91,12 @@ class SubscriptionResource:
     ) -> None:
         wish = subscription_documents.parse_change(body(req, MAX_DOCUMENT))
         subscriptions.change(
-            req.context.who, self._service, queue_name, subscription_id, wish
+            req.context.who,
+            self._service,
+            queue_name,
+            subscription_id,
+            wish,
+            token_of(req.env),
         )
         resp.status = falcon.HTTP_204
         resp.location = self._dialect.subscription(queue_name, subscription_id)
