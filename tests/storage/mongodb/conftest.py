@@ -6,6 +6,7 @@ import pytest
 from pymongo import MongoClient
 
 from tests.mongo_servers import mongo_replica_set, mongo_uri, own_mongo
+from zaqar.storage.mongodb import indexes
 from zaqar.storage.mongodb.store import MongoStore
 
 __all__ = ["mongo_replica_set", "mongo_uri", "own_mongo"]
@@ -16,7 +17,7 @@ NAME = "contract"
 def emptied(uri: str) -> str:
     """Return the name of a database that holds nothing; its indexes stay."""
     with MongoClient(uri) as client:
-        for collection in ("queues", "messages"):
+        for collection in indexes.STORE:
             client[NAME][collection].delete_many({})
     return NAME
 

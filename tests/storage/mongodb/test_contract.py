@@ -6,18 +6,32 @@ from functools import partial
 
 import pytest
 
+from tests.contract.outboxes import OutboxContract
 from tests.contract.processes import ProcessContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
+from tests.contract.subscriptions import SubscriptionContract
 from tests.storage.mongodb.conftest import emptied
 from zaqar.storage.mongodb.store import MongoStore
 
 
-class TestMongoStore(StoreContract, StateMachineContract, ProcessContract):
+class TestMongoStore(
+    StoreContract,
+    SubscriptionContract,
+    OutboxContract,
+    StateMachineContract,
+    ProcessContract,
+):
     pass
 
 
-class TestRelaxedMongoStore(StoreContract, StateMachineContract, ProcessContract):
+class TestRelaxedMongoStore(
+    StoreContract,
+    SubscriptionContract,
+    OutboxContract,
+    StateMachineContract,
+    ProcessContract,
+):
     """With `ordering = relaxed` all holds but what strictness promises."""
 
     # A post is seen while it is inserted.

@@ -36,8 +36,8 @@ from zaqar.storage.mongodb.documents import (
     Document,
     name_of,
     new_message,
+    number_at,
 )
-from zaqar.storage.mongodb.posting import number_at
 from zaqar.storage.mongodb.store import MongoStore
 
 
@@ -250,6 +250,7 @@ DEEP, FRESH = "deep", "fresh"
 DEPTH, OTHERS, OTHER_DEPTH = 60_000, 40, 1000
 QUEUES = OTHERS + 1
 CLAIMED_ONES, GONE_ONES, DELAYED_ONES = 5000, 600, 5000
+OWNERS = ("$queue", "$waiting", "$untried")
 # So many keys may be examined in vain by each command.
 PROBES = 5
 
@@ -321,9 +322,9 @@ class Query(NamedTuple):
 class Explained(Wire):
     """Lets the server explain each query just before it is sent."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, database: str) -> None:
         super().__init__()
-        self.database: Database[Document] = MongoClient(uri)[DEEP]
+        self.database: Database[Document] = MongoClient(uri)[database]
         self.queries: list[Query] = []
         self.failures: list[Exception] = []
         self.is_on = False
@@ -437,10 +438,10 @@ def _pipelines(collection: str, pipeline: list[Document]) -> Iterator[Document]:
 def _ungrouped(pipeline: list[Document]) -> Iterator[Document]:
     """Leave out that messages are added up: what is read is what is found.
 
-    But the queues of messages are found without reading all messages.
+    But whose they are is found without reading all of them.
     """
     for stage in pipeline:
-        if "$group" in stage and stage["$group"]["_id"] != "$queue":
+        if "$group" in stage and stage["$group"]["_id"] not in OWNERS:
             return
         yield stage
 
@@ -449,7 +450,7 @@ class Depth:
     """The deep queue, and what its store asks the server."""
 
     def __init__(self, uri: str, patch: pytest.MonkeyPatch) -> None:
-        self.explained = Explained(uri)
+        self.explained = Explained(uri, DEEP)
         client = partial(MongoClient, event_listeners=[self.explained])
         patch.setattr(opening, "MongoClient", client)
         self.explained.database.client.drop_database(DEEP)
@@ -531,11 +532,13 @@ def test_indexes_are_made_by_several_handles_at_once(mongo_uri: str) -> None:
         again = MongoStore(mongo_uri, database=FRESH)
 
         assert {
-            *client[FRESH].messages.index_information(),
-            *client[FRESH].queues.index_information(),
+            (collection, name)
+            for collection in indexes.STORE
+            for name in client[FRESH][collection].index_information()
         } == {
-            "_id_",
-            *(index.document["name"] for index in indexes.QUEUES + indexes.MESSAGES),
+            (collection, name)
+            for collection, its in indexes.STORE.items()
+            for name in ("_id_", *(index.document["name"] for index in its))
         }
         assert [post(store) for store in [*stores, again]]
         client.drop_database(FRESH)

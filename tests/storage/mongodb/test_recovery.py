@@ -80,7 +80,9 @@ def walls(store: MongoStore) -> list[str]:
 # Writers that die
 
 
-def insert_some(own: Posting, name: str, first: int, documents: list[Document]) -> None:
+def insert_some(
+    own: Posting, name: str, first: int, documents: list[Document], _: object
+) -> None:
     own._messages.insert_many(documents[:2])
     raise Died
 

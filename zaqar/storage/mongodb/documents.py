@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documents of the two collections, and how messages and queues are read from them.
+"""The documents of queues and messages, and how these are read from them.
 
 A queue (collection `queues`)::
 
@@ -16,6 +16,7 @@ A queue (collection `queues`)::
     slow       there if a message was ever delayed
     freed      see floors.py
     total, claimed, counts, count     see counting.py
+    watched, watchers, told, owes, holder, held, abandoned      see watching.py
     ended      when the queue, or its earlier life, was deleted; as long as something
                may be left of that
 
@@ -58,6 +59,8 @@ STATES = FREE, DELAYED, CLAIMED, GONE, LEAVING = list(range(5))
 # states it stands behind what lives, and before what is gone and what was removed.
 WALL, ENDLESS, NO_NOTE = CLAIMED + 0.5, 2**62, 13
 
+MICROSECONDS = 1_000_000
+
 # What is left of a message that is gone, until it has been counted.
 FORGOTTEN = [
     "body",
@@ -89,6 +92,11 @@ def key_of(name: str) -> QueueKey:
     project_length, name_length, rest = name.split(":", 2)
     assert len(rest) == int(project_length) + int(name_length)
     return QueueKey(rest[: int(project_length)], rest[int(project_length) :])
+
+
+def number_at(instant: float) -> int:
+    """Return the number that a message gets at least if it arrives at that instant."""
+    return int(instant * MICROSECONDS)
 
 
 def write_metadata(metadata: Metadata) -> str:

@@ -49,7 +49,7 @@ def _of_members(subject: str, database: opening.MongoDatabase) -> Iterator[Findi
 
 
 def _of_indexes(subject: str, database: opening.MongoDatabase) -> Iterator[Finding]:
-    for name, wanted in (("queues", indexes.QUEUES), ("messages", indexes.MESSAGES)):
+    for name, wanted in indexes.STORE.items():
         there = _indexes_of(database, name)
         if not there:
             continue

@@ -12,9 +12,9 @@ from zaqar.storage.mongodb.documents import (
     ids_in,
     is_live,
     message_of,
+    number_at,
 )
 from zaqar.storage.mongodb.gathering import Gathering
-from zaqar.storage.mongodb.posting import number_at
 from zaqar.storage.mongodb.reading import Reading, of_messages
 from zaqar.storage.mongodb.viewing import Viewing
 

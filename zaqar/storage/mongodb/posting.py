@@ -8,6 +8,8 @@ Reservation and messages wait until a majority has them. The release does not wa
 it is lost with its server, the messages are all there, and whoever finds the
 reservation too old releases it. If some of the messages are not there, their writer has
 died, nobody was told that they are stored, and they are dropped.
+
+Where somebody watches the queue, notices go the same way (see notices.py).
 """
 
 import time
@@ -29,10 +31,12 @@ from zaqar.storage.mongodb.documents import (
     Document,
     Pipeline,
     key_of,
+    number_at,
     queue_of,
 )
 from zaqar.storage.mongodb.failures import is_duplicate
 from zaqar.storage.mongodb.gathering import Gathering
+from zaqar.storage.mongodb.notices import Notices, Watch, new_notice, since
 from zaqar.storage.mongodb.reading import (
     BY_ID,
     Reading,
@@ -41,19 +45,14 @@ from zaqar.storage.mongodb.reading import (
     exactly,
     of_messages,
 )
+from zaqar.storage.mongodb.watching import owing
 
-MICROSECONDS = 1_000_000
 # Seconds until a post gives up that waits for another one with the same messages.
 PATIENCE = 8.0
 # Seconds for which a failed post tries to clean up after itself.
 GIVING_UP = 0.5
 # Milliseconds after which a dropped writer does not come back.
 FORGIVEN = 600_000
-
-
-def number_at(instant: float) -> int:
-    """Return the number that a message gets at least if it arrives at that instant."""
-    return int(instant * MICROSECONDS)
 
 
 class Posting:
@@ -66,6 +65,7 @@ class Posting:
         self._counting = counting
         self._relaxed = relaxed
         self._messages = database.messages
+        self._notices = Notices(database)
         self._gathering: Gathering[list[Document], None] = Gathering()
         self._surely = database.queues
         self._soon = database.queues.with_options(write_concern=WriteConcern(1))
@@ -79,11 +79,14 @@ class Posting:
     ) -> None:
         """Append messages that have no `number` yet; those that are stored stay.
 
+        Who watches the queue is told of them.
+
         Raises QueueNotFound or QueueChanged.
         """
 
         def send(posts: list[list[Document]]) -> list[None]:
-            self.post_alone(name, list(chain.from_iterable(posts)), now, revision)
+            together = list(chain.from_iterable(posts))
+            self.post_alone(name, together, now, revision, tells=True)
             return [None] * len(posts)
 
         self._gathering.join((name, revision), documents, send)
@@ -94,26 +97,36 @@ class Posting:
         documents: Sequence[Document],
         now: float,
         revision: str | None = None,
+        *,
+        tells: bool = False,
     ) -> None:
         """Append messages; to a queue of any revision if none is given.
 
         Raises QueueNotFound or QueueChanged.
         """
         can_delay = any(each["state"] == DELAYED for each in documents)
-        first = self._reserve(name, len(documents), now, revision, can_delay)
+        first, watch = self._reserve(name, len(documents), now, revision, can_delay)
         for number, document in enumerate(documents, start=first):
             document["number"] = number
             if self._relaxed:
                 document |= {"counted": 0, "uncounted": 1}
+        due, notices = None, []
+        if watch is not None and tells:
+            due = min(since(watch, each) for each in documents)
+            notices = [new_notice(name, watch, each) for each in documents]
         try:
-            inserted = self._insert(name, first, documents)
+            inserted = self._insert(name, first, documents, notices)
+            if due is not None and inserted < len(documents):
+                self._notices.take_back(name, documents)
         except Exception:
             self._give_up(name, first)
             raise
         if self._relaxed:
             self._counting.changed(name, inserted)
+            if due is not None:
+                self._soon.update_one({"_id": name}, owing(due))
         else:
-            self._release(name, first, documents, inserted)
+            self._release(name, first, documents, inserted, due)
 
     # Reserve --------------------------------------------------------------------------
 
@@ -124,8 +137,8 @@ class Posting:
         now: float,
         revision: str | None,
         can_delay: bool,
-    ) -> int:
-        """Reserve numbers and return the first of them."""
+    ) -> tuple[int, Watch | None]:
+        """Reserve numbers; return the first of them, and who watches the queue."""
         wanted: Document = {"_id": name, "live": True}
         if revision is not None:
             wanted["revision"] = revision
@@ -134,12 +147,13 @@ class Posting:
             queue = (self._soon if self._relaxed else self._surely).find_one_and_update(
                 wanted,
                 self._reservation(count, now, can_delay),
-                projection={"last": 1, "posting": {"$slice": 1}},
+                projection={"last": 1, "watched": 1, "delays": 1},
                 return_document=ReturnDocument.AFTER,
             )
             if queue is not None:
-                last: int = queue["last"]
-                return last - count + 1
+                watched = queue.get("watched")
+                watch = watched and Watch(watched, queue["delays"])
+                return queue["last"] - count + 1, watch
             found = self._soon.find_one({"_id": name, "live": True})
             if found is None:
                 raise QueueNotFound(key_of(name).name)
@@ -164,17 +178,27 @@ class Posting:
 
     # Insert ---------------------------------------------------------------------------
 
-    def _insert(self, name: str, first: int, documents: Sequence[Document]) -> int:
-        """Insert what is not stored yet; return how much that was."""
+    def _insert(
+        self,
+        name: str,
+        first: int,
+        documents: Sequence[Document],
+        notices: Sequence[Document],
+    ) -> int:
+        """Insert what is not stored yet; return how many messages that were.
+
+        The notices come first: where the messages are all there, so are they.
+        """
         rest, inserted = list(documents), 0
         deadline = time.monotonic() + PATIENCE
         while rest:
             try:
-                self._messages.insert_many(rest)
+                self._messages.insert_many([*notices, *rest])
             except BulkWriteError as error:
                 if not is_duplicate(error):
                     raise
-                done = error.details["nInserted"]
+                done = error.details["nInserted"] - len(notices)
+                notices = ()
                 inserted += done
                 rest = self._absent(name, first, rest[done:], deadline)
             else:
@@ -223,13 +247,21 @@ class Posting:
     # Release --------------------------------------------------------------------------
 
     def _release(
-        self, name: str, first: int, documents: Sequence[Document], inserted: int
+        self,
+        name: str,
+        first: int,
+        documents: Sequence[Document],
+        inserted: int,
+        due: float | None,
     ) -> None:
+        """Make them visible; `due`: when the first one is to be told, if any is."""
         # If less was inserted, nobody else could tell that this is all.
         is_whole = inserted == len(documents)
+        told = {} if due is None else owing(due)
+        added = {"total": inserted} | told.pop("$inc", {})
         done = (self._soon if is_whole else self._surely).update_one(
             {"_id": name, "live": True, "posting.first": first},
-            {"$pull": {"posting": {"first": first}}, "$inc": {"total": inserted}},
+            {"$pull": {"posting": {"first": first}}, "$inc": added, **told},
         )
         if not done.matched_count:
             self._check(name, first, documents)
@@ -245,6 +277,7 @@ class Posting:
             return
         # Not what somebody else has stored by now under the same ids.
         self._messages.delete_many(exactly(name, documents), hint=BY_ID)
+        self._notices.remove(name, first, first + len(documents) - 1)
         if first <= base:
             raise QueueNotFound(key_of(name).name)
         raise StorageUnavailable("The post took too long and was dropped.")
@@ -273,7 +306,7 @@ class Posting:
         first, count = reservation["first"], reservation["count"]
         last = first + count - 1
         for dropped in view.dropped:
-            self._messages.delete_many(_between(name, *dropped))
+            self._drop(name, *dropped)
         its = _between(name, first, last)
         kept = self._messages.count_documents(its) == count
         entry = {"first": first, "last": last, "kept": kept, "at": "$$NOW"}
@@ -281,7 +314,11 @@ class Posting:
             {"_id": name, "live": True, "posting.first": first}, _burial(entry)
         )
         if done.matched_count and not kept:
-            self._messages.delete_many(its)
+            self._drop(name, first, last)
+
+    def _drop(self, name: str, first: int, last: int) -> None:
+        self._messages.delete_many(_between(name, first, last))
+        self._notices.remove(name, first, last)
 
 
 def _between(name: str, first: int, last: int) -> Document:
@@ -302,6 +339,9 @@ def _burial(entry: Document) -> Pipeline:
                 "posting": {"$filter": {"input": "$posting", "cond": others}},
                 "buried": {"$concatArrays": [remembered, [entry]]},
                 "total": {"$add": ["$total", _size(entry)]},
+                # Its notices may wait since any time, if somebody watches.
+                "owes": {"$cond": ["$watched", 0.0, "$$REMOVE"]},
+                "told": {"$cond": ["$watched", {"$add": ["$told", 1]}, "$$REMOVE"]},
             }
         }
     ]

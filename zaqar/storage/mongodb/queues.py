@@ -15,12 +15,14 @@ from zaqar.storage.mongodb.documents import (
     STATES,
     Document,
     name_of,
+    number_at,
     queue_of,
     wall,
     wall_id,
     write_metadata,
 )
-from zaqar.storage.mongodb.posting import FORGIVEN, number_at
+from zaqar.storage.mongodb.posting import FORGIVEN
+from zaqar.storage.mongodb.watching import OF_WATCHING, abandoned
 
 CHUNK = 1000
 # So many chunks of a deleted queue's messages are removed at once; the sweep does the
@@ -174,10 +176,11 @@ class Queues:
                         "base": "$last",
                         "ended": "$$NOW",
                         "counts": {"$add": ["$counts", 1]},
+                        "abandoned": abandoned(),
                         **NEW_LIFE,
                     }
                 },
-                {"$unset": ["count"]},
+                {"$unset": ["count", *OF_WATCHING]},
             ],
             projection={"last": 1},
         )
@@ -203,7 +206,9 @@ class Queues:
                 "base": grave["base"],
                 "$expr": {"$gt": [age, FORGIVEN]},
             }
-            self._queues.delete_one(empty | {"live": False})
+            self._queues.delete_one(
+                empty | {"live": False, "abandoned": {"$exists": False}}
+            )
             self._queues.update_one(empty | {"live": True}, {"$unset": {"ended": 1}})
 
     def _remove(self, name: str, last: int) -> bool:

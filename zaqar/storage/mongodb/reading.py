@@ -44,6 +44,8 @@ HEAD = {
     "buried": 1,
     "counts": 1,
     "freed": 1,
+    "watched": 1,
+    "told": 1,
     # There while a count tells the messages.
     "counting": "$count.id",
 }

@@ -8,10 +8,9 @@ one write at its end. What touches many messages (purge, deletion of several, re
 reaches them one by one; a reader may come in between.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any
 from uuid import uuid4
 
 from zaqar.errors import StorageUnavailable
@@ -40,36 +39,23 @@ from zaqar.storage.mongodb.letters import Letters
 from zaqar.storage.mongodb.listing import Ask, Listing
 from zaqar.storage.mongodb.measuring import Measuring
 from zaqar.storage.mongodb.moving import Moving
+from zaqar.storage.mongodb.outboxes import Outboxes
 from zaqar.storage.mongodb.popping import Popping
 from zaqar.storage.mongodb.posting import Posting
 from zaqar.storage.mongodb.queues import Queues
 from zaqar.storage.mongodb.reading import Reading
 from zaqar.storage.mongodb.settling import Settling
 from zaqar.storage.mongodb.statistics import Statistics
+from zaqar.storage.mongodb.steps import step
+from zaqar.storage.mongodb.subscribers import MongoOutboxes
+from zaqar.storage.mongodb.subscribing import Subscribing
 from zaqar.storage.mongodb.taking import Taking, Wish
 from zaqar.storage.mongodb.turns import Turns
 from zaqar.storage.mongodb.viewing import Viewing
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from zaqar.storage.mongodb.watching import Watching
 
 
-def step(
-    method: Callable[Concatenate["MongoStore", P], T],
-) -> Callable[Concatenate["MongoStore", P], T]:
-    """Let a method answer in time, with StorageUnavailable if the servers cannot."""
-
-    @wraps(method)
-    def limited(self: "MongoStore", *args: P.args, **kwargs: P.kwargs) -> T:
-        with self._patience.answering():
-            if not self._is_ready:
-                self._prepare()
-            return method(self, *args, **kwargs)
-
-    return cast(Callable[Concatenate["MongoStore", P], T], limited)
-
-
-class MongoStore:
+class MongoStore(MongoOutboxes):
     """Queues in a MongoDB database; shared by threads, opened after a fork.
 
     Raises ConfigurationError if the URI or the server cannot serve; a server that does
@@ -125,6 +111,15 @@ class MongoStore:
             self._turns,
         )
         self._measuring = Measuring(self._database)
+        self._watching = Watching(self._database)
+        self._subscribing = Subscribing(self._database, self._watching)
+        self._outboxes = Outboxes(
+            self._database,
+            self._reading,
+            self._posting,
+            self._watching,
+            self._subscribing,
+        )
         self._is_ready = False
         with suppress(StorageUnavailable):
             self._prepare()
@@ -198,6 +193,8 @@ class MongoStore:
     ) -> None:
         if messages:
             self._deleting.all_free(name_of(key), now)
+        if subscriptions:
+            self._watching.end(name_of(key))
 
     # Messages -------------------------------------------------------------------------
 
@@ -326,6 +323,9 @@ class MongoStore:
         for name in self._reading.names_uncounted():
             while self._counting.count(name) == CHUNK:
                 pass
+        self._subscribing.collect(now)
+        self._outboxes.mend(now)
+        self._watching.remove_remains()
         self._queues.remove_remains()
         return collected
 
