@@ -176,6 +176,21 @@ def test_topics_tell_too(start: Start, sink: Sink, store_options: Options) -> No
     assert sink.bodies("/queue") == ["for the queue"]
 
 
+def test_posts_through_v1_1_are_told_too(start: Start, sink: Sink) -> None:
+    server = start()
+    Queue(server).subscribe(sink.url("/a"))
+
+    answer = requests.post(
+        f"{server.url}/v1.1/queues/told/messages",
+        json={"messages": [{"ttl": 300, "body": "by an older client"}]},
+        headers=HEADERS,
+        timeout=60,
+    )
+
+    assert answer.status_code == 201
+    until(lambda: sink.bodies("/a") == ["by an older client"])
+
+
 def test_engine_delivers(start: Start, sink: Sink, engine: str) -> None:
     queue = Queue(start({"server": {"engine": engine, "workers": 2}}))
     queue.subscribe(sink.url("/a"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openstack messaging pool` and `flavor`, the commands of python-zaqarclient.
+"""`openstack messaging pool`, `flavor`, `subscription`: commands of python-zaqarclient.
 
 They know no other way in than a token; so a proxy stands where Keystone's would, which
 says who asks. ZAQAR_TEST_OPENSTACK names the program where it is not beside Python.
@@ -126,3 +126,31 @@ def test_pools_and_flavors_are_managed_by_the_commands(openstack: Run) -> None:
     assert openstack("flavor", "list") == []
     openstack("pool", "delete", "p", shows=False)
     assert [each["Name"] for each in openstack("pool", "list")] == ["plain"]
+
+
+def test_subscriptions_are_managed_by_the_commands(openstack: Run) -> None:
+    openstack("pool", "create", "p", uri(), "1")
+    subscriber = "mailto:ada@example.org"
+
+    made = openstack("subscription", "create", "q", subscriber, "600")
+    again = openstack(
+        "subscription", "create", "q", "mailto:eve@example.org", "60",
+        "--options", '{"from": "Ada"}',
+    )  # fmt: skip
+    assert (made["Subscriber"], made["TTL"]) == (subscriber, 600)
+    assert again["Options"] == {"from": "Ada"}
+
+    openstack("subscription", "update", "q", made["ID"], "--ttl", "900", shows=False)
+    shown = openstack("subscription", "show", "q", made["ID"])
+    assert (shown["Subscriber"], shown["TTL"]) == (subscriber, 900)
+    assert shown["Confirmed"] is False
+
+    listed = openstack("subscription", "list", "q")
+    assert [each["ID"] for each in listed] == [made["ID"], again["ID"]]
+    behind = openstack("subscription", "list", "q", "--marker", made["ID"])
+    assert [each["ID"] for each in behind] == [again["ID"]]
+
+    openstack("subscription", "delete", "q", made["ID"], shows=False)
+    [left] = openstack("subscription", "list", "q")
+    assert left["ID"] == again["ID"]
+    openstack("queue", "delete", "q", shows=False)

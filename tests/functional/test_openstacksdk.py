@@ -273,3 +273,46 @@ def test_projects_do_not_see_each_other(connect: Callable[..., Any]) -> None:
 
     assert list(two.queues()) == []
     assert list(two.messages("q")) == []
+
+
+# Subscriptions -----------------------------------------------------------------------
+
+
+HOOK = "https://192.0.43.8/hook"
+
+
+def test_subscription_is_created_got_and_deleted(message: Any) -> None:
+    made = message.create_subscription(
+        "q", subscriber=HOOK, ttl=2**36, options={"a": 1}
+    )
+
+    got = message.get_subscription("q", made.subscription_id)
+    assert (got.subscriber, got.ttl, got.source) == (HOOK, 2**36, "q")
+    assert (got.options, got.age >= 0) == ({"a": 1}, True)
+
+    message.delete_subscription("q", got.id, ignore_missing=False)
+    with pytest.raises(exceptions.NotFoundException):
+        message.get_subscription("q", got.id)
+
+
+def test_all_subscriptions_are_listed(message: Any) -> None:
+    known = [f"mailto:{n}@example.org" for n in range(7)]
+    for subscriber in known:
+        message.create_subscription("q", subscriber=subscriber, ttl=600)
+
+    found = message.subscriptions("q", limit=3)
+
+    assert [each.subscriber for each in found] == known
+
+
+def test_subscriber_that_has_confirmed_is_a_conflict(
+    message: Any, server: Server
+) -> None:
+    made = message.create_subscription("q", subscriber=HOOK)
+    path = f"/queues/q/subscriptions/{made.subscription_id}/confirm"
+    headers = {"Client-ID": str(uuid.uuid4()), "X-Project-ID": message.get_project_id()}
+    answer = message.put(path, json={"confirmed": True}, headers=headers)
+    assert answer.status_code == 204, answer.text
+
+    with pytest.raises(exceptions.ConflictException):
+        message.create_subscription("q", subscriber=HOOK)

@@ -385,6 +385,80 @@ def test_projects_do_not_see_each_other(server: Server, client: Any) -> None:
     assert list(stranger.queue("q").messages(echo=True)) == []
 
 
+# Subscriptions ------------------------------------------------------------------------
+
+
+HOOK = "https://192.0.43.8/hook"
+
+
+def test_subscription_is_created_and_got_at_once(client: Any) -> None:
+    made = client.subscription(
+        "q", subscriber=HOOK, ttl=600, options={"post_data": '"$zaqar_message$"'}
+    )
+
+    got = client.subscription("q", id=made.id)
+    assert (got.subscriber, got.ttl) == (HOOK, 600)
+    assert got.options == {"post_data": '"$zaqar_message$"'}
+    assert (got.confirmed, got.age >= 0) == (False, True)
+
+
+def test_heat_subscribes_for_ever_and_without_options(client: Any) -> None:
+    made = client.subscription("q", subscriber=HOOK, ttl=220367260800, options=None)
+
+    assert (made.ttl, made.options) == (220367260800, {})
+
+
+def test_same_subscriber_gets_the_subscription_that_it_has(client: Any) -> None:
+    """aodh subscribes with every alarm."""
+    first = client.subscription("q", subscriber=HOOK, ttl=600)
+
+    assert client.subscription("q", subscriber=HOOK, ttl=600).id == first.id
+
+
+def test_subscriptions_are_listed_in_pages(client: Any) -> None:
+    known = [f"mailto:{n}@example.org" for n in range(5)]
+    for subscriber in known:
+        client.subscription("q", subscriber=subscriber, ttl=600)
+
+    assert [s.subscriber for s in client.subscriptions("q", limit=2)] == known[:2]
+    everything = client.subscriptions("q", limit=2).stream()
+    assert [s.subscriber for s in everything] == known
+    assert list(client.subscriptions("nobody")) == []
+
+
+def test_subscription_is_updated_and_deleted(client: Any) -> None:
+    made = client.subscription("q", subscriber=HOOK, ttl=600, options={"a": 1})
+
+    made.update({"subscriber": None, "ttl": 120, "options": None})
+    got = client.subscription("q", id=made.id)
+    assert (got.subscriber, got.ttl, got.options) == (HOOK, 120, {"a": 1})
+
+    got.delete()
+    got.delete()
+    with pytest.raises(errors.ResourceNotFound):
+        client.subscription("q", id=made.id)
+
+
+def test_bad_subscription_is_refused_with_a_reason(client: Any) -> None:
+    with pytest.raises(errors.MalformedRequest) as caught:
+        client.subscription("q", subscriber="ftp://example.org/", ttl=600)
+
+    assert "subscriber" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("types", "left"), [(None, 0), (["messages"], 1), (["subscriptions"], 0)]
+)
+def test_purge_removes_subscriptions_where_asked(
+    client: Any, types: list[str] | None, left: int
+) -> None:
+    client.subscription("q", subscriber=HOOK, ttl=600)
+
+    client.queue("q").purge(resource_types=types)
+
+    assert len(list(client.subscriptions("q"))) == left
+
+
 # Signed URLs --------------------------------------------------------------------------
 
 
