@@ -17,6 +17,9 @@ from tests.stores import STORES, USUAL
 
 __all__ = ["mongo_uri", "redis_uri"]
 
+# Before anything imports it: its failures are to tell what was compared.
+pytest.register_assert_rewrite("tests.contract")
+
 # The machine that runs the tests may be slow or shared: a deadline per example would
 # measure it and not the code.
 hypothesis.settings.register_profile(

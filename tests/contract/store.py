@@ -26,7 +26,9 @@ from tests.contract.moving import (
     ImportContract,
     MovingIsolationContract,
 )
+from tests.contract.outboxes import OutboxContract
 from tests.contract.queues import QueueContract
+from tests.contract.subscriptions import SubscriptionContract
 from tests.contract.upkeep import UpkeepContract
 from tests.contract.usage import UsageContract
 from zaqar.storage.base import Store
@@ -67,6 +69,8 @@ class StoreContract(
     ImportContract,
     MovingIsolationContract,
     CapabilitiesContract,
+    SubscriptionContract,
+    OutboxContract,
     UpkeepContract,
     UsageContract,
     ConcurrencyContract,

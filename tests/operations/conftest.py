@@ -11,8 +11,6 @@ from zaqar.policy import Policy
 from zaqar.service import Service
 from zaqar.storage.base import Store
 
-pytest.register_assert_rewrite("tests.contract")
-
 T0 = 1_800_000_000.0
 
 

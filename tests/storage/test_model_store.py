@@ -6,10 +6,8 @@ from functools import partial
 
 import pytest
 
-from tests.contract.outboxes import OutboxContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
-from tests.contract.subscriptions import SubscriptionContract
 from tests.model_store import ModelData, ModelStore
 
 
@@ -24,9 +22,7 @@ def test_no_fact_of_the_contract_hides_another() -> None:
     assert len(facts) == len(set(facts))
 
 
-class TestModelStore(
-    StoreContract, SubscriptionContract, OutboxContract, StateMachineContract
-):
+class TestModelStore(StoreContract, StateMachineContract):
     @pytest.fixture
     def opener(self) -> Callable[[], ModelStore]:
         return partial(ModelStore, ModelData())

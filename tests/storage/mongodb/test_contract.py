@@ -6,19 +6,15 @@ from functools import partial
 
 import pytest
 
-from tests.contract.outboxes import OutboxContract
 from tests.contract.processes import ProcessContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
-from tests.contract.subscriptions import SubscriptionContract
 from tests.storage.mongodb.conftest import emptied
 from zaqar.storage.mongodb.store import MongoStore
 
 
 class TestMongoStore(
     StoreContract,
-    SubscriptionContract,
-    OutboxContract,
     StateMachineContract,
     ProcessContract,
 ):
@@ -27,8 +23,6 @@ class TestMongoStore(
 
 class TestRelaxedMongoStore(
     StoreContract,
-    SubscriptionContract,
-    OutboxContract,
     StateMachineContract,
     ProcessContract,
 ):

@@ -9,18 +9,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.outboxes import OutboxContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
-from tests.contract.subscriptions import SubscriptionContract
 from tests.storage.pooling.conftest import Deployment, pool
 from zaqar.storage.pooling.router import Router
 
 
 @pytest.mark.usefixtures("in_turn")
-class TestPooledModelStores(
-    StoreContract, SubscriptionContract, OutboxContract, StateMachineContract
-):
+class TestPooledModelStores(StoreContract, StateMachineContract):
     @pytest.fixture
     def opener(self, deployment: Deployment) -> Callable[[], Router]:
         deployment.register(pool("a"), pool("b"), pool("c"))

@@ -7,19 +7,15 @@ from uuid import uuid4
 
 import pytest
 
-from tests.contract.outboxes import OutboxContract
 from tests.contract.processes import ProcessContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
-from tests.contract.subscriptions import SubscriptionContract
 from tests.redis_servers import RedisCluster
 from zaqar.storage.redis.store import RedisStore
 
 
 class TestRedisStore(
     StoreContract,
-    SubscriptionContract,
-    OutboxContract,
     StateMachineContract,
     ProcessContract,
 ):
@@ -28,8 +24,6 @@ class TestRedisStore(
 
 class TestRedisStoreOnACluster(
     StoreContract,
-    SubscriptionContract,
-    OutboxContract,
     StateMachineContract,
     ProcessContract,
 ):

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQLite store keeps the contract."""
 
-from tests.contract.outboxes import OutboxContract
 from tests.contract.processes import ProcessContract
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
-from tests.contract.subscriptions import SubscriptionContract
 
 
 class TestSqliteStore(
     StoreContract,
-    SubscriptionContract,
-    OutboxContract,
     StateMachineContract,
     ProcessContract,
 ):
