@@ -218,7 +218,8 @@ def subscription_of(document: Document) -> Subscription:
     return Subscription(
         document["id"],
         document["subscriber"],
-        document["ttl"],
+        # NOTE: beyond 32 bits it is an Int64 of bson, which JSON encoders do not know.
+        int(document["ttl"]),
         document["created"],
         msgspec.json.decode(document["options"]),
         document["confirmed"],
