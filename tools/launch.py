@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from zaqar.bench import cpu
+
 # Sections of a configuration file.
 Options = Mapping[str, Mapping[str, object]]
 
@@ -136,6 +138,15 @@ class Server:
         """List the processes that serve: the children that are not interpreters'
         helpers."""
         return [pid for pid in children(self.pid) if b"tracker" not in command(pid)]
+
+    def notifiers(self) -> list[int]:
+        """List the processes that deliver: a thread of a worker starts one."""
+        return [
+            pid
+            for worker in self.workers()
+            for pid in cpu.children(worker)
+            if b"zaqar.server.notifier" in command(pid)
+        ]
 
     def kill(self) -> None:
         """End all processes of the server at once, without a word."""
