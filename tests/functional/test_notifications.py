@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -64,6 +65,58 @@ class Sink:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class Rogue:
+    """Never ends its answers: how they begin depends on the path that is called.
+
+    `calls` are the paths, once for each connection.
+    """
+
+    BEGINNINGS: ClassVar = {
+        "/silent": b"",
+        "/dripping": b"HTTP/1.1 200 OK\r\nX-Drip: ",
+        "/endless": b"HTTP/1.1 200 OK\r\n\r\n",
+    }
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        rogue = self
+
+        class Handler(StreamRequestHandler):
+            def handle(self) -> None:
+                path = self.rfile.readline().split()[1].decode()
+                rogue.calls.append(path)
+                with suppress(OSError):
+                    self.wfile.write(rogue.BEGINNINGS["/" + path.split("/")[1]])
+                    while not path.startswith("/silent"):
+                        is_endless = path.startswith("/endless")
+                        self.wfile.write(b"x" * (65536 if is_endless else 1))
+                        time.sleep(0 if is_endless else 0.1)
+                    # Until the other side hangs up.
+                    while self.rfile.read(65536):
+                        pass
+
+        class Server(ThreadingTCPServer):
+            request_queue_size = 1024
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def rogue() -> Iterator[Rogue]:
+    rogue = Rogue()
+    yield rogue
+    rogue.close()
 
 
 @pytest.fixture
@@ -368,3 +421,111 @@ def test_stopped_server_leaves_nobody_behind(start: Start, sink: Sink) -> None:
     server.stop()
 
     until(lambda: not notifiers(server))
+
+
+def waits_long(**fields: Any) -> Options:
+    """Options by which one that does not answer would hold up others for too long."""
+    known = {"deliver": True, "allow_private_targets": True}
+    return {"notification": {**known, "delivery_timeout": 2 * SECONDS, **fields}}
+
+
+def test_nobody_waits_for_one_that_does_not_answer(
+    start: Start, sink: Sink, rogue: Rogue
+) -> None:
+    queue = Queue(start(waits_long()))
+    sink.statuses["/500"] = lambda: 500
+    for url in (
+        *(rogue.url("/silent"), rogue.url("/dripping"), rogue.url("/endless")),
+        *(sink.url("/500"), sink.url("/a"), sink.url("/b")),
+    ):
+        queue.subscribe(url)
+
+    for n in range(20):
+        queue.post(n)
+
+    until(lambda: all(len(sink.bodies(path)) >= 20 for path in ("/a", "/b")))
+    assert sink.bodies("/a") == sink.bodies("/b") == list(range(20))
+    # They are still at their first message.
+    assert rogue.calls.count("/silent") == rogue.calls.count("/dripping") == 1
+    # It is told with its status, and what follows is not read.
+    until(lambda: rogue.calls.count("/endless") == 20)
+
+
+def test_three_hundred_that_do_not_answer_hold_up_nobody(
+    start: Start, sink: Sink, rogue: Rogue
+) -> None:
+    queue = Queue(start(waits_long()))
+    for n in range(300):
+        queue.subscribe(rogue.url(f"/silent/{n}"))
+    queue.subscribe(sink.url("/a"))
+
+    for n in range(10):
+        queue.post(n)
+
+    until(lambda: len(sink.bodies("/a")) >= 10)
+    assert sink.bodies("/a") == list(range(10))
+    until(lambda: len(rogue.calls) == 300)
+
+
+def test_attempts_end_in_time_and_redirects_are_not_followed(
+    start: Start, sink: Sink, rogue: Rogue
+) -> None:
+    queue = Queue(start(waits_long(delivery_timeout=0.5)))
+    sink.statuses["/302"] = lambda: 302
+    urls = rogue.url("/silent"), rogue.url("/dripping"), sink.url("/302")
+    ids = [queue.subscribe(url) for url in urls]
+
+    queue.post(1)
+
+    def first(id: str) -> Any:
+        attempts = queue("GET", f"/subscriptions/{id}/deliveries").json()["attempts"]
+        return attempts[-1:] and (attempts[-1]["status"], attempts[-1]["error"])
+
+    until(lambda: all(map(first, ids)))
+    late = (None, "There was no answer within 0.5 seconds.")
+    assert [first(id) for id in ids] == [
+        late,
+        late,
+        (302, "The answer has the status 302."),
+    ]
+
+
+def test_what_is_gone_while_it_is_delivered_to_is_told_no_more(
+    start: Start, sink: Sink, rogue: Rogue
+) -> None:
+    server = start(waits_long(delivery_timeout=0.5))
+    queue, other = Queue(server), Queue(server, "other")
+    id = queue.subscribe(rogue.url("/silent/removed"))
+    queue.subscribe(sink.url("/a"))
+    other.subscribe(rogue.url("/silent/deleted"))
+    for each in (queue, other):
+        each.post(1, 2, 3)
+    until(lambda: {"/silent/removed", "/silent/deleted"} <= set(rogue.calls))
+
+    assert queue("DELETE", f"/subscriptions/{id}").status_code == 204
+    assert other("DELETE").status_code == 204
+
+    queue.post(4)
+    until(lambda: len(sink.bodies("/a")) == 4)
+    other.subscribe(sink.url("/b"))
+    other.post(5)
+    # The queue of that name is another one; it owes nothing of before.
+    until(lambda: sink.bodies("/b") == [5])
+
+
+def test_notifier_that_is_told_to_end_ends_well(start: Start, sink: Sink) -> None:
+    server = start()
+    until(lambda: notifiers(server))
+    [first] = notifiers(server)
+    queue = Queue(server)
+    queue.subscribe(sink.url("/a"))
+    queue.post(1)
+    until(lambda: sink.bodies("/a") == [1])
+
+    os.kill(first, signal.SIGTERM)
+
+    # Whoever comes next does not wait for its leases.
+    queue.post(2)
+    until(lambda: notifiers(server) not in ([], [first]))
+    until(lambda: sink.bodies("/a") == [1, 2])
+    assert "Fatal Python error" not in server.log.read_text()

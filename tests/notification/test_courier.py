@@ -85,7 +85,10 @@ class Desk:
             read=self._read,
             settle=self._settle,
             release=self._release,
-            wants=lambda key, subscription, notice: True,
+            choose=lambda key, work: {
+                subscription.id: list(work.notices)
+                for subscription in work.subscriptions
+            },
             send=self.subscribers.send,
             judge=self._judge,
             now=time.time,

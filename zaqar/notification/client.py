@@ -92,9 +92,10 @@ class Client:
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _failure(error) from error
-        task = asyncio.create_task(_end(response))
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
+        if not response.content.at_eof():
+            task = asyncio.create_task(_end(response))
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
         return response.status
 
 

@@ -76,14 +76,14 @@ class Fate(msgspec.Struct, frozen=True):
 class Office(msgspec.Struct, frozen=True):
     """What a courier needs of the service; calls of the store run in threads.
 
-    `wants` says whether a subscription is to be told of a notice; `send` makes one
+    `choose` says of which notices each subscription is to be told; `send` makes one
     attempt; `judge` decides on one that failed, given how often it has by now.
     """
 
     read: Callable[[QueueKey, int, int], Awaitable[Work]]
     settle: Callable[[QueueKey, Settled], Awaitable[None]]
     release: Callable[[QueueKey], Awaitable[None]]
-    wants: Callable[[QueueKey, Subscription, Notice], bool]
+    choose: Callable[[QueueKey, Work], dict[str, list[Notice]]]
     send: Callable[[QueueKey, Subscription, Notice, int], Awaitable[Outcome]]
     judge: Callable[[QueueKey, Subscription, Notice, int, Outcome], Awaitable[Fate]]
     now: Callable[[], float]
@@ -148,14 +148,11 @@ class Courier:
         owed: dict[str, list[Delivery]] = {}
         for delivery in work.deliveries:
             owed.setdefault(delivery.subscription, []).append(delivery)
+        chosen = self._office.choose(self._key, work)
         began = []
         for subscription in work.subscriptions:
             due = owed.get(subscription.id, [])
-            told = [
-                notice
-                for notice in work.notices
-                if self._office.wants(self._key, subscription, notice)
-            ]
+            told = chosen[subscription.id]
             is_behind = subscription.id in work.behind and len(due) >= DELIVERIES
             if subscription.id in self._lines or is_behind:
                 # Told later, they would be told before what they came after.

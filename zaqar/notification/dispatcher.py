@@ -3,10 +3,10 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from oslo_log import log
@@ -52,7 +52,7 @@ class Dispatcher:
             read=self._read,
             settle=self._settle,
             release=self._release,
-            wants=self._wants,
+            choose=self._choose,
             send=self._send,
             judge=self._judge,
             now=service.now,
@@ -131,19 +131,20 @@ class Dispatcher:
     async def _release(self, key: QueueKey) -> None:
         await self._call(self._service.store.release_outbox, key, self._holder)
 
-    def _wants(self, key: QueueKey, subscription: Subscription, notice: Notice) -> bool:
-        settings = self._service.settings
-        if settings.notification.require_confirmation and not subscription.confirmed:
-            return False
-        wanted = subscription.options.get(FILTER)
-        if not wanted:
-            return True
-        try:
-            body = self._body(key, notice)
-            return filters.matches(filters.compiled(wanted), filters.read(body))
-        except ZaqarError:
-            # Nobody knows: what cannot be sent is seen to where it is sent.
-            return True
+    def _choose(self, key: QueueKey, work: Work) -> dict[str, list[Notice]]:
+        """Return the notices that each subscription is to be told of."""
+        needs_consent = self._service.settings.notification.require_confirmation
+        read = cache(partial(self._value, key))
+        return {
+            subscription.id: []
+            if needs_consent and not subscription.confirmed
+            else _passing(subscription.options.get(FILTER), work.notices, read)
+            for subscription in work.subscriptions
+        }
+
+    def _value(self, key: QueueKey, notice: Notice) -> Any:
+        """Return what filters look at. Raises KeyUnavailable."""
+        return filters.read(self._body(key, notice))
 
     async def _send(
         self, key: QueueKey, subscription: Subscription, notice: Notice, attempt: int
@@ -242,3 +243,24 @@ class Dispatcher:
             LOG.error("Queue %s takes no dead letter: %s", name, error)
             return False
         return True
+
+
+def _passing(
+    wanted: Any, notices: Sequence[Notice], read: Callable[[Notice], Any]
+) -> list[Notice]:
+    """Return the notices that pass a filter, if there is one."""
+    if not wanted or not notices:
+        return list(notices)
+    try:
+        compiled = filters.compiled(wanted)
+    except ZaqarError:
+        return list(notices)
+
+    def passes(notice: Notice) -> bool:
+        try:
+            return filters.matches(compiled, read(notice))
+        except ZaqarError:
+            # Nobody knows: what cannot be sent is seen to where it is sent.
+            return True
+
+    return [notice for notice in notices if passes(notice)]

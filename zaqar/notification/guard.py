@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 
 import yarl
 
@@ -136,6 +137,7 @@ def check_address(text: str, settings: NotificationSettings) -> None:
         raise AddressDenied
 
 
+@lru_cache(maxsize=1024)
 def read_uri(uri: str) -> yarl.URL:
     """Return a webhook's URI as the HTTP client reads it. Raises InvalidRequest."""
     if len(uri) > MAX_URI:

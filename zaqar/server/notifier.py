@@ -9,6 +9,7 @@ as anybody serves, whoever is killed.
 
 import asyncio
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from zaqar.server.processes import start_clock
 LOG = log.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+# Who posts waits for the workers, and nobody waits for this process.
+NICENESS = 5
 
 
 class Notifier:
@@ -82,7 +85,10 @@ async def _deliver(
         loop.add_signal_handler(number, stopping.set)
 
     def wait_for_end() -> None:
-        sys.stdin.buffer.read()
+        # NOTE: not by sys.stdin, whose lock this thread would hold when the process
+        # ends by a signal; the interpreter aborts then.
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
         loop.call_soon_threadsafe(stopping.set)
 
     if until_end_of_input:
@@ -94,6 +100,7 @@ async def _deliver(
 def main(arguments: Sequence[str]) -> int:
     """Be the process that a worker keeps running."""
     try:
+        os.nice(NICENESS)
         settings = conf.load(arguments)
         log.setup(settings.config, "zaqar")
         run(settings, until_end_of_input=True)
