@@ -32,6 +32,8 @@ bind = {host}
 port = {port}
 [drivers:message_store:{driver}]
 {section}
+[notification]
+deliver = false
 [server]
 engine = {engine}
 workers = {workers}
