@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,39 @@ def program(name: str) -> str:
     if found is None:
         raise CannotRun(f"{name} is neither beside {sys.executable} nor on PATH.")
     return found
+
+
+# By which one asks a tool to stop.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def end_by_signals() -> None:
+    """Let a signal end this process as an error does: what it started is ended too.
+
+    Both are set, for a shell has what it starts in the background ignore SIGINT.
+    """
+    for each in SIGNALS:
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals wait for the end of this: what is half made cannot be ended.
+
+    Not by a mask, which the programs that are started meanwhile would have too.
+    """
+    held: list[int] = []
+    known = {
+        each: signal.signal(each, lambda number, _: held.append(number))
+        for each in SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for each, handler in known.items():
+            signal.signal(each, handler)
+        for number in held[:1]:
+            signal.raise_signal(number)
 
 
 def free_port() -> int:
