@@ -188,6 +188,17 @@ class OutboxContract:
         assert lease(store, ANOTHER, now=T0 + 14.75) == []
         assert lease(store, ME, now=T0 + 14.75) == [KEY]
 
+    def test_lost_sight_of_it_comes_back_after_half_of_the_lease(
+        self, store: Any
+    ) -> None:
+        subscribe(store)
+        post(store)
+        lease(store)
+        settle(store, now=T0 + 5)
+
+        assert lease(store, ANOTHER, now=T0 + 12.5) == []
+        assert lease(store, ME, now=T0 + 12.5) == [KEY]
+
     def test_lease_that_is_over_is_another_ones(self, store: Any) -> None:
         subscribe(store)
         post(store)

@@ -4,10 +4,11 @@
 import json
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
@@ -529,3 +530,24 @@ def test_notifier_that_is_told_to_end_ends_well(start: Start, sink: Sink) -> Non
     until(lambda: notifiers(server) not in ([], [first]))
     until(lambda: sink.bodies("/a") == [1, 2])
     assert "Fatal Python error" not in server.log.read_text()
+
+
+def test_queues_of_a_killed_notifier_are_its_successors(
+    start: Start, rogue: Rogue
+) -> None:
+    server = start(waits_long())
+    queue = Queue(server)
+    queue.subscribe(rogue.url("/silent"))
+    queue.post(1)
+    until(lambda: rogue.calls == ["/silent"])
+
+    def holders() -> list[Any]:
+        with closing(sqlite3.connect(server.folder / "messages.db")) as store:
+            return store.execute("SELECT holder FROM outboxes").fetchall()
+
+    first = holders()
+    os.kill(notifiers(server)[0], signal.SIGKILL)
+
+    until(lambda: rogue.calls == ["/silent"] * 2)
+    # It did not wait for the end of a lease: this one still is.
+    assert holders() == first

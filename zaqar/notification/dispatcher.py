@@ -41,10 +41,11 @@ CLIENT = uuid.UUID(int=0).hex
 class Dispatcher:
     """Delivers for all queues that nobody else delivers for; runs in one loop."""
 
-    def __init__(self, service: Service, senders: Senders) -> None:
+    def __init__(self, service: Service, senders: Senders, holder: str) -> None:
+        """Take outboxes by the name of `holder`, which no other one has now."""
         self._service = service
         self._senders = senders
-        self._holder = uuid.uuid4().hex
+        self._holder = holder
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbox")
         self._attempts = asyncio.Semaphore(ATTEMPTS)
         self._served: dict[QueueKey, asyncio.Task[None]] = {}

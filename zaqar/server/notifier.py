@@ -5,6 +5,9 @@ One of the workers of a server holds a lock and starts the process. When that wo
 ends, however it does, the process sees the end of its standard input and goes, the
 kernel gives the lock back, and another worker starts a new one. So there is one as long
 as anybody serves, whoever is killed.
+
+The processes that one worker starts, one after the other, hold outboxes by one name: so
+the next one goes on with what one that was killed had leased.
 """
 
 import asyncio
@@ -16,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 
 from oslo_log import log
@@ -51,8 +55,10 @@ class Notifier:
         # A lock of the process, which its end gives back; children do not inherit it.
         while not self._is_ours():
             time.sleep(LOOK_SECONDS)
+        # NOTE: of this worker alone. What another one started may live a little longer.
+        holder = uuid.uuid4().hex
+        command = [sys.executable, "-m", __name__, holder, *self._settings.arguments]
         while True:
-            command = [sys.executable, "-m", __name__, *self._settings.arguments]
             with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
                 code = process.wait()
             LOG.error("The notifier ended with code %s; another one starts.", code)
@@ -66,19 +72,21 @@ class Notifier:
         return True
 
 
-def run(settings: Settings, *, until_end_of_input: bool = False) -> None:
+def run(
+    settings: Settings, *, holder: str | None = None, until_end_of_input: bool = False
+) -> None:
     """Deliver until a signal says stop, or standard input ends. Raises
     ConfigurationError."""
     built = service.build(settings)
     start_clock(built)
     try:
-        asyncio.run(_deliver(settings, built, until_end_of_input))
+        asyncio.run(_deliver(built, holder or uuid.uuid4().hex, until_end_of_input))
     finally:
         built.close()
 
 
 async def _deliver(
-    settings: Settings, built: service.Service, until_end_of_input: bool
+    built: service.Service, holder: str, until_end_of_input: bool
 ) -> None:
     stopping, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,17 +101,19 @@ async def _deliver(
 
     if until_end_of_input:
         threading.Thread(target=wait_for_end, daemon=True).start()
+    settings = built.settings
     async with senders.opened(settings.notification, settings.config) as tools:
-        await Dispatcher(built, tools).run(stopping)
+        await Dispatcher(built, tools, holder).run(stopping)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Be the process that a worker keeps running."""
+    """Be the process that a worker keeps running, given the name that it holds by."""
     try:
         os.nice(NICENESS)
-        settings = conf.load(arguments)
+        holder, *options = arguments
+        settings = conf.load(options)
         log.setup(settings.config, "zaqar")
-        run(settings, until_end_of_input=True)
+        run(settings, holder=holder, until_end_of_input=True)
     except ConfigurationError as error:
         LOG.error("The notifier cannot start: %s", error)
         return 1

@@ -77,7 +77,9 @@ class Outbox(Protocol):
         """Return queues of all projects with something due, now held by `holder`.
 
         A lease is over at now + seconds; one of another holder that is not over is
-        respected. Whoever waits longest comes first. The key does not scope this one.
+        respected, and one of its own is given again, at the latest when half of it is
+        over: it may have lost sight of it. Whoever waits longest comes first. The key
+        does not scope this one.
         """
         ...
 
