@@ -156,9 +156,10 @@ class Leasing:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        # One thread of each pool at most: one that hangs is not asked again meanwhile.
+        # By holder and pool, each of which has one thread at most: a pool that hangs is
+        # not asked again meanwhile.
         self._threads: ThreadPoolExecutor | None = None
-        self._asked: dict[str, Future[list[QueueKey]]] = {}
+        self._asked: dict[tuple[str, str], Future[list[QueueKey]]] = {}
 
     def lease(
         self, holder: str, seconds: float, limit: int, now: float
@@ -168,16 +169,16 @@ class Leasing:
             return self._of_pool(pools[0][1], holder, seconds, limit, now)
         self._threads = self._threads or ThreadPoolExecutor(32, "leases")
         for _, id in pools:
-            if id not in self._asked:
-                self._asked[id] = self._threads.submit(
+            if (holder, id) not in self._asked:
+                self._asked[holder, id] = self._threads.submit(
                     self._of_pool, id, holder, seconds, limit, now
                 )
-        wait(self._asked.values(), PATIENCE)
+        mine = [each for each in [*self._asked] if each[0] == holder]
+        wait([self._asked[each] for each in mine], PATIENCE)
         found: list[QueueKey] = []
-        for id, asked in [*self._asked.items()]:
-            if asked.done():
-                del self._asked[id]
-                found += asked.result()
+        for each in mine:
+            if self._asked[each].done():
+                found += self._asked.pop(each).result()
         return found
 
     def _of_pool(
