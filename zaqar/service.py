@@ -175,7 +175,7 @@ def build(settings: Settings) -> Service:
     After the fork, where processes are forked. Raises ConfigurationError.
     """
     pools = stores.open_pools(settings)
-    store = stores.open_store(settings.store) if pools is None else stores.routed(pools)
+    store = stores.open_service_store(settings, pools)
     registry = None if pools is None else pools.registry
     if registry is None and settings.quotas.per_project:
         registry = stores.open_registry(conf.management_store(settings))

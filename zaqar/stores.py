@@ -122,6 +122,11 @@ def open_pools(settings: Settings) -> Pools | None:
     )
 
 
-def routed(pools: Pools) -> Store:
-    """Return the store of a service whose queues live in pools."""
+def open_service_store(settings: Settings, pools: Pools | None) -> Store:
+    """Return the store of the service: what routes to the pools if there are some.
+
+    Raises ConfigurationError.
+    """
+    if pools is None:
+        return open_store(settings.store)
     return Router(pools, lambda metadata: metadata.get(FLAVOR))

@@ -24,5 +24,4 @@ def opened(settings: Settings) -> Pools:
 
 def opened_store(settings: Settings) -> Store:
     """Open the store that the server uses. Raises ConfigurationError."""
-    pools = stores.open_pools(settings)
-    return stores.open_store(settings.store) if pools is None else stores.routed(pools)
+    return stores.open_service_store(settings, stores.open_pools(settings))
