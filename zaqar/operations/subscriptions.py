@@ -6,7 +6,7 @@ Who subscribes to an absent queue creates it; reading below one finds nothing.
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,10 +99,8 @@ def create(
 
 def get(ctx: Context, service: Service, name: str, id: str) -> Subscription:
     """Return a live subscription. Raises SubscriptionNotFound."""
-    try:
+    with _of_queue(name, id):
         return service.store.get_subscription(ctx.key(name), id, now=service.now())
-    except QueueNotFound:
-        raise SubscriptionNotFound(name, id) from None
 
 
 def change(
@@ -166,13 +164,11 @@ def deliveries(
     """
     size = limits.page_limit(limit, "limit", service.limits.max_messages_per_page)
     key, now = ctx.key(name), service.now()
-    try:
+    with _of_queue(name, id):
         found = service.store.list_deliveries(
             key, id, marker=marker, limit=size, now=now
         )
         return found, service.store.list_attempts(key, id, now=now)
-    except QueueNotFound:
-        raise SubscriptionNotFound(name, id) from None
 
 
 def replay(
@@ -182,10 +178,17 @@ def replay(
 
     Raises SubscriptionNotFound.
     """
-    try:
+    with _of_queue(name, id):
         return service.store.replay_deliveries(
             ctx.key(name), id, messages, now=service.now()
         )
+
+
+@contextmanager
+def _of_queue(name: str, id: str) -> Iterator[None]:
+    """Say that there is no such subscription where there is not even the queue."""
+    try:
+        yield
     except QueueNotFound:
         raise SubscriptionNotFound(name, id) from None
 
@@ -235,10 +238,8 @@ def _all(service: Service, key: QueueKey) -> Iterator[Subscription]:
 
 
 def _set(ctx: Context, service: Service, name: str, new: Subscription) -> None:
-    try:
+    with _of_queue(name, new.id):
         service.store.set_subscription(ctx.key(name), new, now=service.now())
-    except QueueNotFound:
-        raise SubscriptionNotFound(name, new.id) from None
 
 
 def _ask(
