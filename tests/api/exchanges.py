@@ -61,10 +61,6 @@ class Replay:
         self.catch_up(step)
         return list(self.differences(step, answer, optional))
 
-    def skip(self, step: Step) -> None:
-        """Leave a step out; later placeholders keep their numbers."""
-        self.catch_up(step)
-
     # Sending ------------------------------------------------------------------------
 
     def send(self, step: Step) -> Answer:

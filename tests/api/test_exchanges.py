@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every recorded exchange is answered as the contract says.
-
-`WAITING` names what needs a capability that is not built yet. It may only shrink: an
-entry that would pass fails the suite.
-"""
+"""Every recorded exchange is answered as the contract says."""
 
 import json
 from collections.abc import Callable
@@ -23,9 +19,6 @@ RECORDED = scenarios("v2.jsonl") | scenarios("v1_1.jsonl", "v1.1 ")
 POOLED = {name: RECORDED[name] for name in ("pools-flavors", "v1.1 pools-flavors")}
 OPEN = dict.fromkeys(RULES, "")
 
-# (scenario, step) or (scenario, None) for all of it -> the capability it waits for.
-WAITING: dict[tuple[str, int | None], str] = {}
-
 # What was recorded where the contract says otherwise without a mark in the recording.
 CORRECTED = {
     # Links keep the filters of the request.
@@ -41,11 +34,6 @@ OPTIONAL = {
     ("health-admin", 0): frozenset({"message_volume"}),
     ("v1.1 health-admin", 0): frozenset({"message_volume"}),
 }
-
-
-def waits(step: Step) -> bool:
-    name = step["scenario"]
-    return (name, None) in WAITING or (name, step["step"]) in WAITING
 
 
 def replay_of(scenario: str, servers: Callable[..., Server], server: Server) -> Replay:
@@ -89,17 +77,14 @@ def test_scenario_is_answered_as_recorded(
     server: Server,
     store_options: Options,
 ) -> None:
-    if (scenario, None) in WAITING:
-        pytest.skip(f"waits for {WAITING[scenario, None]}")
     replay = replay_of(scenario, servers, server)
     is_pooled = "pooling" in store_options.get("DEFAULT", {})
 
-    wrong = []
-    for step in RECORDED[scenario]:
-        if waits(step):
-            replay.skip(step)
-        else:
-            wrong += run(replay, with_pools(step) if is_pooled else step)
+    wrong = [
+        text
+        for step in RECORDED[scenario]
+        for text in run(replay, with_pools(step) if is_pooled else step)
+    ]
 
     assert not wrong, "\n".join(wrong)
 
@@ -146,28 +131,3 @@ def test_scenario_of_pools_is_answered_as_recorded(
         if server.process.poll() is None:
             server.kill()
     assert not wrong, "\n".join(wrong)
-
-
-@pytest.mark.parametrize(("scenario", "step"), WAITING)
-def test_what_waits_does_not_pass_yet(
-    scenario: str,
-    step: int | None,
-    servers: Callable[..., Server],
-    server: Server,
-) -> None:
-    try:
-        replay = replay_of(scenario, servers, server)
-    except AssertionError:
-        return  # The server refuses the options: it waits.
-
-    wrong = {s["step"]: run(replay, s) for s in RECORDED[scenario]}
-    missed = wrong[step] if step is not None else any(wrong.values())
-
-    assert missed, f"({scenario!r}, {step}) passes: take it out of WAITING."
-
-
-def test_what_waits_is_recorded() -> None:
-    places = {(s["scenario"], s["step"]) for steps in RECORDED.values() for s in steps}
-
-    for scenario, step in WAITING:
-        assert (scenario, 0 if step is None else step) in places
