@@ -2,6 +2,8 @@
 """Imports point one way: transport, operations, storage, then model and errors."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +52,17 @@ STORES = {
     "zaqar.storage.redis": ["redis", "hiredis"],
     "zaqar.storage.mongodb": ["pymongo", "bson", "gridfs"],
 }
+# What a worker of REST loads, and what checks whom its clients subscribe.
+WORKER = """
+import sys
+import zaqar.server.gunicorn
+import zaqar.transport.wsgi.build
+from zaqar.notification import senders
+
+for scheme in ("http", "https", "mailto", "trust+http", "trust+https"):
+    senders.sender_of(scheme)
+print(*sys.modules)
+"""
 # A mongod that is started to be measured has to be made a replica set.
 STARTERS = {"zaqar.bench.mongod": "pymongo"}
 
@@ -156,6 +169,15 @@ def test_stores_with_libraries_of_their_own_are_imported_when_chosen() -> None:
     }
 
     assert not eager
+
+
+def test_workers_do_without_the_client_of_deliveries() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-c", WORKER], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+    assert "zaqar.notification.senders.webhook" in loaded
+    assert not {"aiohttp", "zaqar.notification.client"} & set(loaded)
 
 
 def test_relative_imports_are_seen(tmp_path: Path) -> None:

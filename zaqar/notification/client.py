@@ -20,6 +20,7 @@ from yarl import URL
 
 from zaqar import __version__
 from zaqar.notification.guard import AddressDenied, Lookup, check_address
+from zaqar.notification.senders.base import PostFailed
 from zaqar.notification.settings import NotificationSettings
 
 # An answer that ends within these is read, for its connection can be used again; from
@@ -28,14 +29,6 @@ MAX_ANSWER = 65536
 ANSWER_SECONDS = 1.0
 LOOKUP_THREADS = 64
 HEADERS = {"User-Agent": f"zaqar/{__version__}", "Accept-Encoding": "identity"}
-
-
-class PostFailed(Exception):
-    """Raised where there is no answer; `final`: there will never be one."""
-
-    def __init__(self, error: str, *, final: bool = False) -> None:
-        super().__init__(error)
-        self.final = final
 
 
 class Client:

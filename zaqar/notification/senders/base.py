@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
+from yarl import URL
 
-from zaqar.notification.client import Client
 from zaqar.notification.payload import Notification
 from zaqar.notification.settings import NotificationSettings
 
@@ -57,11 +57,26 @@ class DeliveryFailed(Exception):
         self.error, self.final, self.status = error, final, status
 
 
+class PostFailed(Exception):
+    """Raised where there is no answer; `final`: there will never be one."""
+
+    def __init__(self, error: str, *, final: bool = False) -> None:
+        super().__init__(error)
+        self.final = final
+
+
+class HttpClient(Protocol):
+    """Sends to subscribers, as far as they may be reached."""
+
+    async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> int:
+        """Return the status of the answer. Raises PostFailed."""
+
+
 class Tools(msgspec.Struct, frozen=True):
     """What senders are made with. `config` has the options of oslo's libraries."""
 
     settings: NotificationSettings
-    client: Client
+    client: HttpClient
     tls: ssl.SSLContext
     config: Any
 

@@ -10,8 +10,13 @@ from yarl import URL
 
 from zaqar.errors import InvalidRequest
 from zaqar.notification import guard, payload
-from zaqar.notification.client import PostFailed
-from zaqar.notification.senders.base import DeliveryFailed, Options, Target, Tools
+from zaqar.notification.senders.base import (
+    DeliveryFailed,
+    Options,
+    PostFailed,
+    Target,
+    Tools,
+)
 from zaqar.notification.settings import NotificationSettings
 
 # Those that frame the request, and those that are the connection's business.
