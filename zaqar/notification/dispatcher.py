@@ -17,6 +17,7 @@ from zaqar.model import Context, Notice, QueueKey, Settled, Subscription, Work, 
 from zaqar.notification import confirmation, filters, payload, retry
 from zaqar.notification.courier import LEASE_SECONDS, Courier, Fate, Office
 from zaqar.notification.senders import Outcome, Senders, Target
+from zaqar.notification.shares import Shares
 from zaqar.operations import messages
 from zaqar.queue_settings import RETRY_POLICY
 from zaqar.service import Service
@@ -27,9 +28,11 @@ T = TypeVar("T")
 # How often it is looked for work where there was none.
 POLL_SECONDS = 0.1
 UNAVAILABLE_SECONDS = 1.0
-# Queues that are served at once, attempts that run at once, and calls of the store.
-QUEUES = 300
-ATTEMPTS = 1000
+# Queues that are held at once; of these, shared by tenants, those that are served and
+# attempts that run; and calls of the store.
+HELD = 3000
+QUEUES = 600
+ATTEMPTS = 2000
 THREADS = 8
 # The options of a subscription that deliveries look at.
 DEAD_LETTER_QUEUE = "dead_letter_queue"
@@ -47,8 +50,8 @@ class Dispatcher:
         self._senders = senders
         self._holder = holder
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbox")
-        self._attempts = asyncio.Semaphore(ATTEMPTS)
-        self._served: dict[QueueKey, asyncio.Task[None]] = {}
+        self._queues, self._attempts = Shares(QUEUES), Shares(ATTEMPTS)
+        self._held: dict[QueueKey, asyncio.Task[None]] = {}
         self._office = Office(
             read=self._read,
             settle=self._settle,
@@ -73,33 +76,37 @@ class Dispatcher:
                 pause = UNAVAILABLE_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), pause)
-        if self._served:
-            await asyncio.wait(self._served.values())
+        if self._held:
+            await asyncio.wait(self._held.values())
         self._threads.shutdown()
 
     async def _look_for_work(self, stopping: asyncio.Event) -> None:
-        if len(self._served) >= QUEUES:
+        if len(self._held) >= HELD:
             return
         keys = await self._call(
             self._service.store.lease_outboxes,
             self._holder,
             seconds=LEASE_SECONDS,
-            # Those that are served may be among them, and must not hide others.
-            limit=QUEUES,
+            # Those that are held may be among them, and must not hide others.
+            limit=HELD,
             now=self._service.now(),
         )
         for key in keys:
-            if key not in self._served:
+            if key not in self._held:
                 task = asyncio.create_task(self._serve(key, stopping))
-                self._served[key] = task
+                self._held[key] = task
 
     async def _serve(self, key: QueueKey, stopping: asyncio.Event) -> None:
+        project, _ = owner_of(key)
+        # It knows how old the lease is, however long it waits.
+        courier = Courier(key, self._office)
         try:
-            await Courier(key, self._office).serve(stopping)
+            async with self._queues.place(project):
+                await courier.serve(stopping)
         except Exception:
             LOG.exception("Delivering for queue %s failed; it is tried again.", key)
         finally:
-            del self._served[key]
+            del self._held[key]
 
     async def _call(self, function: Callable[..., T], *given: Any, **named: Any) -> T:
         """Run a call of the store, which waits, in a thread."""
@@ -164,7 +171,7 @@ class Dispatcher:
             attempt,
             notification,
         )
-        async with self._attempts:
+        async with self._attempts.place(project):
             return await self._senders.send(target)
 
     def _notification(

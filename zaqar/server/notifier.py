@@ -13,6 +13,7 @@ the next one goes on with what one that was killed had leased.
 import asyncio
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -77,6 +78,9 @@ def run(
 ) -> None:
     """Deliver until a signal says stop, or standard input ends. Raises
     ConfigurationError."""
+    # Attempts are sockets, and the usual limit is 1024 files.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     built = service.build(settings)
     start_clock(built)
     try:
