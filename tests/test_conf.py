@@ -10,7 +10,6 @@ import pytest
 from zaqar import conf
 from zaqar.conf import (
     MongoSettings,
-    QuotaSettings,
     RedisSettings,
     Settings,
     SqliteSettings,
@@ -21,6 +20,7 @@ from zaqar.errors import ConfigurationError
 from zaqar.keys import Key
 from zaqar.limits import Limits
 from zaqar.notification.settings import MailText
+from zaqar.quota_settings import QuotaSettings
 from zaqar.quotas import Quota
 
 Load = Callable[..., Settings]

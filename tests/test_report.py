@@ -11,7 +11,6 @@ from zaqar import __version__, conf
 from zaqar.cli import check_openness
 from zaqar.conf import (
     MongoSettings,
-    QuotaSettings,
     RedisSettings,
     Settings,
     SqliteSettings,
@@ -19,6 +18,7 @@ from zaqar.conf import (
 from zaqar.errors import ConfigurationError
 from zaqar.keys import Key
 from zaqar.limits import Limits
+from zaqar.quota_settings import QuotaSettings
 from zaqar.quotas import Quota
 from zaqar.server.report import base_url, curl, start_report, warnings
 

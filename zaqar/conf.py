@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the options once, into frozen Settings, and refuses what cannot work."""
 
-import importlib.util
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,13 +11,13 @@ import platformdirs
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import __version__, keys
-from zaqar.errors import ConfigurationError, InvalidRequest
+from zaqar import __version__, cors_settings, key_settings, quota_settings
+from zaqar.errors import ConfigurationError
 from zaqar.keys import Key
 from zaqar.limits import Limits
 from zaqar.notification import settings as notification
 from zaqar.options import DEFAULT_OPTIONS, NOTIFIER, OPTIONS, STORAGE_OPTIONS
-from zaqar.quotas import FIELDS, NONE, Quota, made
+from zaqar.quota_settings import QuotaSettings
 
 
 class SqliteSettings(msgspec.Struct, frozen=True):
@@ -54,7 +52,6 @@ class MongoSettings(msgspec.Struct, frozen=True):
 
 StoreSettings = SqliteSettings | RedisSettings | MongoSettings
 
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?")
 # How long an answer of Keystone is waited for; its library would wait for ever.
 KEYSTONE_SECONDS = 5
 # Another name of the store, which says that the order is strict.
@@ -69,22 +66,6 @@ SCHEMES = {
     "mongodb+srv": "mongodb",
     FIFO: FIFO,
 }
-
-
-class QuotaSettings(msgspec.Struct, frozen=True):
-    """What projects may use: `defaults`, or what the registry has for a project.
-
-    `status` answers what exceeds a quota; the workers share a file in `folder`.
-    """
-
-    defaults: Quota = NONE
-    per_project: bool = False
-    status: int = 429
-    folder: str = ""
-
-    @property
-    def are_on(self) -> bool:
-        return self.per_project or self.defaults.limits_something
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -196,21 +177,6 @@ def _register_keystone(config: Any) -> None:
     )
 
 
-def _check_cors(origins: Sequence[str]) -> None:
-    """Raise ConfigurationError where no page could have such an origin."""
-    for origin in origins:
-        if origin != "*" and not ORIGIN.fullmatch(origin):
-            raise ConfigurationError(
-                f"[cors] allowed_origin = {origin}: write https://host[:port], without "
-                "a path and a slash at the end, or *."
-            )
-    if origins and not importlib.util.find_spec("oslo_middleware"):
-        raise ConfigurationError(
-            "[cors] allowed_origin: oslo.middleware is missing. It comes with the "
-            "extra 'cors': pip install 'zaqar[cors]'."
-        )
-
-
 def _check_values(config: Any) -> None:
     """Read each option, those of stores that are not used too."""
     for group, options in OPTIONS.items():
@@ -228,12 +194,12 @@ def _settings(config: Any) -> Settings:
     _refuse_what_is_not_built(config)
     if config.auth_strategy:
         _register_keystone(config)
-    _check_cors(config.cors.allowed_origin)
+    cors_settings.check(config.cors.allowed_origin)
     server, transport = config.server, config.transport
     wsgi = config["drivers:transport:wsgi"]
     limits = Limits(**{name: transport[name] for name in Limits.__struct_fields__})
     _check_limits(limits)
-    signing_keys = keys.of_urls(config)
+    signing_keys = key_settings.of_urls(config)
     if config.notification.require_confirmation and not signing_keys:
         raise ConfigurationError(
             "[notification] require_confirmation needs a [signed_url] secret_key: "
@@ -268,21 +234,11 @@ def _settings(config: Any) -> Settings:
         notification=notification.read(config.notification, str(wsgi.bind)),
         config=config,
         signing_keys=signing_keys,
-        encryption_keys=keys.of_bodies(config),
+        encryption_keys=key_settings.of_bodies(config),
         read_cbc=transport.message_encryption_read_cbc,
         auth_strategy=config.auth_strategy,
         insecure=config.insecure,
-        quotas=_quota_settings(config.quota, os.path.dirname(registry_file)),
-    )
-
-
-def _quota_settings(group: Any, folder: str) -> QuotaSettings:
-    try:
-        defaults = made({name: group[name] for name in FIELDS})
-    except InvalidRequest as error:
-        raise ConfigurationError(f"[quota] {error}") from None
-    return QuotaSettings(
-        defaults, group.per_project, group.exceeded_status, group.folder or folder
+        quotas=quota_settings.read(config.quota, os.path.dirname(registry_file)),
     )
 
 

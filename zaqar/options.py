@@ -8,9 +8,11 @@ from typing import Any
 
 from oslo_config import cfg, types
 
+from zaqar.cors_settings import OPTIONS as CORS_OPTIONS
+from zaqar.key_settings import ENCRYPTION_OPTIONS, SIGNED_URL_OPTIONS
 from zaqar.limits import MIN_TTL, Limits
 from zaqar.notification.settings import OPTIONS as NOTIFICATION_OPTIONS
-from zaqar.quotas import UNLIMITED
+from zaqar.quota_settings import OPTIONS as QUOTA_OPTIONS
 
 DEFAULT_OPTIONS = [
     cfg.BoolOpt(
@@ -321,163 +323,7 @@ TRANSPORT_OPTIONS = [
         default=False,
         help="PATCH of a queue that does not exist answers 404 instead of making it.",
     ),
-    cfg.StrOpt(
-        "message_encryption_algorithms",
-        default="AES256",
-        choices=["AES256"],
-        help="How bodies of messages are encrypted: AES-256-GCM.",
-    ),
-    cfg.StrOpt(
-        "message_encryption_key",
-        default="",
-        secret=True,
-        help="The key that encrypts bodies of messages in queues that ask for it by "
-        "_enable_encrypt_messages. Empty: that is refused.",
-    ),
-    cfg.StrOpt(
-        "message_encryption_key_id",
-        default="current",
-        help="A name of message_encryption_key; it is stored with each body.",
-    ),
-    cfg.ListOpt(
-        "message_encryption_previous_keys",
-        item_type=types.String(quotes=True),
-        default=[],
-        secret=True,
-        help="Keys that encrypt no more, each as key_id:key. Bodies that they have "
-        "encrypted can be read. A key with a comma is written in quotes.",
-    ),
-    cfg.BoolOpt(
-        "message_encryption_allow_builtin_key",
-        default=False,
-        help="Take AES256 for a key, which everybody knows and which protects nothing; "
-        "it is the message_encryption_key then if none is set.",
-    ),
-    cfg.BoolOpt(
-        "message_encryption_read_cbc",
-        default=False,
-        help="For the time of a migration: in queues that encrypt, show texts that "
-        "Zaqar has encrypted by AES-256-CBC with one of the keys as what they were.",
-    ),
-]
-
-SIGNED_URL_OPTIONS = [
-    cfg.StrOpt(
-        "secret_key",
-        default="",
-        secret=True,
-        help="The key that signs URLs. Empty: there are no signed URLs, and requests "
-        "with a signature answer 404.",
-    ),
-    cfg.StrOpt(
-        "key_id",
-        default="current",
-        help="A name of secret_key for the logs; it is in no URL.",
-    ),
-    cfg.ListOpt(
-        "previous_keys",
-        item_type=types.String(quotes=True),
-        default=[],
-        secret=True,
-        help="Keys that sign no more, each as key_id:secret_key. URLs that they have "
-        "signed stay valid. A key with a comma is written in quotes.",
-    ),
-]
-
-QUOTA_OPTIONS = [
-    *(
-        cfg.IntOpt(
-            name,
-            default=UNLIMITED,
-            min=UNLIMITED,
-            help=f"{text} -1: no limit.",
-        )
-        for name, text in (
-            ("queues", "Queues and topics that a project may have together."),
-            ("messages", "Messages that may be stored in all queues of a project."),
-            ("bytes", "Bytes that the bodies of these messages may have together."),
-            (
-                "subscriptions",
-                "Subscriptions that each queue and each topic may have.",
-            ),
-        )
-    ),
-    cfg.FloatOpt(
-        "requests_per_second",
-        default=float(UNLIMITED),
-        min=float(UNLIMITED),
-        help="Requests of a project that are served in a second, by all workers of a "
-        "node, and by all nodes where the registry is on Redis. -1: no limit.",
-    ),
-    cfg.IntOpt(
-        "burst",
-        default=UNLIMITED,
-        min=UNLIMITED,
-        help="Requests that may come at once before requests_per_second slows them "
-        "down. -1: as many as come in a second.",
-    ),
-    cfg.BoolOpt(
-        "per_project",
-        default=False,
-        help="Let projects have quotas of their own (zaqar-manage quota), which are "
-        "kept by management_store, also without pooling.",
-    ),
-    cfg.IntOpt(
-        "exceeded_status",
-        default=429,
-        choices=[429, 503],
-        help="The status of what a quota refuses. 503 is for python-zaqarclient, which "
-        "takes 429 for success.",
-    ),
-    cfg.StrOpt(
-        "folder",
-        default="",
-        help="Where the workers of a node keep what projects use, in one small file. "
-        "Empty: the data folder, where the SQLite file of management_store is or would "
-        "be.",
-    ),
-]
-
-CORS_OPTIONS = [
-    cfg.ListOpt(
-        "allowed_origin",
-        default=[],
-        help="Pages that may use the service, by their origin: https://host[:port], or "
-        "*. Empty: none. It comes with the extra 'cors'.",
-    ),
-    cfg.BoolOpt(
-        "allow_credentials",
-        default=True,
-        help="Let these pages send cookies and the like.",
-    ),
-    cfg.IntOpt(
-        "max_age",
-        default=3600,
-        min=0,
-        help="Seconds for which a browser need not ask again whether it may ask.",
-    ),
-    cfg.ListOpt(
-        "allow_methods",
-        default=["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD"],
-        help="Methods that these pages may use.",
-    ),
-    cfg.ListOpt(
-        "allow_headers",
-        default=[
-            *("X-Auth-Token", "X-Identity-Status", "X-Roles", "X-Service-Catalog"),
-            *("X-User-Id", "X-Tenant-Id", "X-OpenStack-Request-ID", "X-Trace-Info"),
-            *("X-Trace-HMAC", "Client-id"),
-        ],
-        help="Headers that these pages may send, besides the simple ones.",
-    ),
-    cfg.ListOpt(
-        "expose_headers",
-        default=[
-            *("X-Auth-Token", "X-Subject-Token", "X-Service-Token"),
-            "X-OpenStack-Request-ID",
-        ],
-        help="Headers of answers that these pages may read.",
-    ),
+    *ENCRYPTION_OPTIONS,
 ]
 
 OSLO_MIDDLEWARE_OPTIONS = [

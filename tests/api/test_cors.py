@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from tests.api.wire import Answer, Api, assert_error
-from zaqar.options import CORS_OPTIONS
+from zaqar.cors_settings import OPTIONS
 from zaqar.transport.auth import Application, Authentication, Environ, StartResponse
 from zaqar.transport.wsgi.cors import Cors
 from zaqar.transport.wsgi.request_log import Refusals
@@ -112,7 +112,7 @@ def test_others_are_answered_as_ever(api: Api) -> None:
 def group(**values: object) -> cfg.ConfigOpts.GroupAttr:
     config = cfg.ConfigOpts()
     config([], default_config_files=[], default_config_dirs=[])
-    config.register_opts(CORS_OPTIONS, group="cors")
+    config.register_opts(OPTIONS, group="cors")
     for name, value in values.items():
         config.set_override(name, value, group="cors")
     return config.cors

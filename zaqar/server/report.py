@@ -8,7 +8,6 @@ import msgspec
 
 from zaqar import __version__
 from zaqar.conf import (
-    QuotaSettings,
     RedisSettings,
     Settings,
     SqliteSettings,
@@ -16,6 +15,7 @@ from zaqar.conf import (
 )
 from zaqar.keys import BUILT_IN, STRONG
 from zaqar.masking import masked
+from zaqar.quota_settings import QuotaSettings
 
 GOOD_KEY = "openssl rand -hex 32 writes a good key."
 
