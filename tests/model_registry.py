@@ -22,7 +22,7 @@ class RegistryData:
 
 
 class ModelRegistry:
-    """The operations of `zaqar.storage.base.Registry`, under one lock."""
+    """The operations of `zaqar.storage.registry.Registry`, under one lock."""
 
     def __init__(self, data: RegistryData | None = None) -> None:
         self._data = data or RegistryData()

@@ -19,8 +19,9 @@ from zaqar.node_usage import NodeUsage
 from zaqar.operations.quotas import Quotas
 from zaqar.policy import Policy
 from zaqar.queue_settings import QueueSettings, settings_of
-from zaqar.storage.base import Registry, Store
+from zaqar.storage.base import Store
 from zaqar.storage.pooling.pools import Pools
+from zaqar.storage.registry import Registry
 
 T = TypeVar("T")
 

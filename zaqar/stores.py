@@ -22,9 +22,10 @@ from zaqar.conf import (
 from zaqar.errors import ConfigurationError
 from zaqar.findings import Finding
 from zaqar.queue_settings import FLAVOR
-from zaqar.storage.base import Registry, Store
+from zaqar.storage.base import Store
 from zaqar.storage.pooling.pools import Pools
 from zaqar.storage.pooling.router import Router
+from zaqar.storage.registry import Registry
 
 
 def open_store(settings: StoreSettings) -> Store:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract.concurrency import together
 from tests.contract.isolation import HOSTILE, STORABLE
-from zaqar.storage.base import Registry
+from zaqar.storage.registry import Registry
 
 PROJECTS = ["", "-", "A", "B", "a", "a-", "aa", "b", "é", "☃", "\uffff", "😀"]
 

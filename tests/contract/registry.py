@@ -18,7 +18,7 @@ from tests.contract.isolation import HOSTILE, ODD, PAIRS, STORABLE
 from tests.contract.project_quotas import ProjectQuotaContract
 from zaqar.errors import BindingChanged, DirectoryChanged, StorageUnavailable
 from zaqar.model import Binding, QueueKey
-from zaqar.storage.base import Registry
+from zaqar.storage.registry import Registry
 
 T = TypeVar("T")
 Opener = Callable[[], Registry]

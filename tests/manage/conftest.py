@@ -19,7 +19,8 @@ from zaqar.conf import Settings
 from zaqar.directory import Directory
 from zaqar.manage.cli import main
 from zaqar.model import Binding, QueueKey
-from zaqar.storage.base import Registry, Store
+from zaqar.storage.base import Store
+from zaqar.storage.registry import Registry
 
 __all__ = ["own_redis"]
 

@@ -19,7 +19,7 @@ from zaqar.manage import checks, pool_checks
 from zaqar.manage.opened import opened
 from zaqar.manage.output import Answer, table
 from zaqar.masking import masked
-from zaqar.storage.base import Registry
+from zaqar.storage.registry import Registry
 
 # The worst first.
 LEVELS = (ERROR, WARNING, OK)

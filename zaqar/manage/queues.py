@@ -15,8 +15,9 @@ from zaqar.errors import (
 from zaqar.manage.output import Answer, details, table
 from zaqar.manage.states import CHUNK, bound
 from zaqar.model import Binding, QueueKey
-from zaqar.storage.base import Registry, Store
+from zaqar.storage.base import Store
 from zaqar.storage.pooling.pools import VIRTUAL, Pools
+from zaqar.storage.registry import Registry
 
 # How the pool is called that is not registered: the store that the options name.
 DEFAULT = "(default)"

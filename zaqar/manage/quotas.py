@@ -12,8 +12,8 @@ from zaqar.errors import InvalidRequest
 from zaqar.limits import check_project
 from zaqar.manage.output import Answer, details, table
 from zaqar.quotas import FIELDS, UNLIMITED, Quota, Row
-from zaqar.storage.base import Registry
 from zaqar.storage.pooling.pools import Pools
+from zaqar.storage.registry import Registry
 
 PAGE = 1000
 UNLIMITED_TEXT = "unlimited"

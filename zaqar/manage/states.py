@@ -10,9 +10,9 @@ import msgspec
 from zaqar.clock import Clock
 from zaqar.errors import PoolNotFound, StorageUnavailable
 from zaqar.model import Binding, Pool
-from zaqar.storage.base import Registry
 from zaqar.storage.pooling.letters import PROJECT as OUTBOXES
 from zaqar.storage.pooling.pools import Pools
+from zaqar.storage.registry import Registry
 
 AT_ONCE = 16
 # Bindings that are read together.

@@ -25,7 +25,8 @@ from zaqar.errors import (
 from zaqar.model import KINDS, QueueKey, Subscription, Usage, owner_of, space_of
 from zaqar.node_usage import NodeUsage, Record, clock
 from zaqar.quotas import Quota
-from zaqar.storage.base import Registry, Store
+from zaqar.storage.base import Store
+from zaqar.storage.registry import Registry
 
 LOG = log.getLogger(__name__)
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from zaqar.errors import BindingChanged, StorageUnavailable
 from zaqar.model import Binding, QueueKey
-from zaqar.storage.base import Registry
+from zaqar.storage.registry import Registry
 
 # Seconds for which a binding is used without asking again (contract: at most 10).
 KNOWN = 8.0

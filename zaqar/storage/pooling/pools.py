@@ -26,8 +26,9 @@ from zaqar.errors import (
     StorageUnavailable,
 )
 from zaqar.model import Pool
-from zaqar.storage.base import Registry, Store
+from zaqar.storage.base import Store
 from zaqar.storage.pooling.identity import identity
+from zaqar.storage.registry import Registry
 
 LOG = log.getLogger(__name__)
 
