@@ -10,7 +10,15 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from zaqar.model import Message, Metadata, NewMessage, Parcel, Queue
+from zaqar.model import (
+    DeadLetter,
+    Message,
+    Metadata,
+    NewMessage,
+    Parcel,
+    Queue,
+    QueueKey,
+)
 from zaqar.storage import places
 
 # A number of a message; below 2**53, so that the score of a sorted set holds it.
@@ -179,3 +187,17 @@ def place(marker: str | None) -> tuple[str, str, str]:
         return marker, "", ""
     earliest = places.earliest(marker)
     return "", marker, "" if earliest is None else repr(earliest)
+
+
+def terms(ttl: int, grace: int, now: float) -> tuple[int, str, int, str]:
+    """Return a claim's ttl and end, and the ttl and expiry it gives to messages."""
+    return ttl, repr(now + ttl), ttl + grace, repr(now + ttl + grace)
+
+
+def rule(key: QueueKey, wanted: DeadLetter | None) -> tuple[str | int, ...]:
+    """Return whether claims are counted, and which dead letters go where."""
+    if wanted is None:
+        return 0, "", "", ""
+    if wanted.queue == key.name:
+        return 1, "", "", ""
+    return 1, wanted.queue, wanted.max_claims, "" if wanted.ttl is None else wanted.ttl

@@ -290,12 +290,12 @@ class RedisStore(RedisOutboxes):
         revision: str,
         now: float,
     ) -> list[Message]:
-        values = (repr(now), revision, claim, limit, *_terms(ttl, grace, now))
+        values = (repr(now), revision, claim, limit, *packing.terms(ttl, grace, now))
         while True:
             reply = self._expect(
                 key,
                 self._client.run(
-                    CLAIM, self._record(key), *values, *_rule(key, dead_letter)
+                    CLAIM, self._record(key), *values, *packing.rule(key, dead_letter)
                 ),
             )
             if len(reply) == 1:
@@ -317,7 +317,7 @@ class RedisStore(RedisOutboxes):
     def renew_claim(
         self, key: QueueKey, claim: str, *, ttl: int, grace: int, now: float
     ) -> None:
-        terms = _terms(ttl, grace, now)
+        terms = packing.terms(ttl, grace, now)
         if self._run(RENEW, key, repr(now), claim, *terms)[0] == NO_CLAIM:
             raise ClaimNotFound(key.name, claim)
 
@@ -396,17 +396,3 @@ class RedisStore(RedisOutboxes):
         if reply[0] == CHANGED:
             raise QueueChanged(packing.queue(key.name, *reply[1:]))
         return reply
-
-
-def _terms(ttl: int, grace: int, now: float) -> tuple[int, str, int, str]:
-    """Return a claim's ttl and end, and the ttl and expiry it gives to messages."""
-    return ttl, repr(now + ttl), ttl + grace, repr(now + ttl + grace)
-
-
-def _rule(key: QueueKey, rule: DeadLetter | None) -> tuple[str | int, ...]:
-    """Return whether claims are counted, and which dead letters go where."""
-    if rule is None:
-        return 0, "", "", ""
-    if rule.queue == key.name:
-        return 1, "", "", ""
-    return 1, rule.queue, rule.max_claims, "" if rule.ttl is None else rule.ttl
