@@ -10,12 +10,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.keystone_servers import keystone
 from tests.mongo_servers import mongo_uri
 from tests.redis_servers import redis_uri
 from tests.servers import Options, Server, merge
 from tests.stores import STORES, USUAL
 
-__all__ = ["mongo_uri", "redis_uri"]
+__all__ = ["keystone", "mongo_uri", "redis_uri"]
 
 # Before anything imports it: its failures are to tell what was compared.
 pytest.register_assert_rewrite("tests.contract")

@@ -217,10 +217,14 @@ def requests(draw: st.DrawFn, shapes: list[Shape]) -> Sent:
     )
 
 
+# How often requests of a version came to what.
+Outcomes = Counter[tuple[str, str]]
+
+
 class Run:
     """One sequence in one new project."""
 
-    def __init__(self, api: CheckedApi, outcomes: Counter[tuple[str, str]]) -> None:
+    def __init__(self, api: CheckedApi, outcomes: Outcomes) -> None:
         self.api = api
         self.outcomes = outcomes
         names = ("message", "claim", "marker", "subscription")
@@ -324,20 +328,30 @@ def outcome(answer: Answer) -> str:
     return str(answer.status)
 
 
-def test_nothing_that_is_sent_breaks_the_service(server: Server) -> None:
-    outcomes: Counter[tuple[str, str]] = Counter()
+def outcomes_of(
+    start: Callable[[Outcomes], Run], shapes: list[Shape], sequences: int
+) -> Outcomes:
+    """Send random sequences, each in a run of its own; return how far they got."""
+    outcomes: Outcomes = Counter()
 
-    @settings(max_examples=SEQUENCES, database=None)
-    @given(sequence=st.lists(requests(SHAPES), min_size=LENGTH, max_size=LENGTH))
+    @settings(max_examples=sequences, database=None)
+    @given(sequence=st.lists(requests(shapes), min_size=LENGTH, max_size=LENGTH))
     def fuzz(sequence: list[Sent]) -> None:
-        run = Run(CheckedApi(server.address), outcomes)
+        run = start(outcomes)
         for sent in sequence:
             run.send(sent)
 
     fuzz()
+    assert outcomes.total() >= sequences * LENGTH
+    return outcomes
+
+
+def test_nothing_that_is_sent_breaks_the_service(server: Server) -> None:
+    outcomes = outcomes_of(
+        lambda outcomes: Run(CheckedApi(server.address), outcomes), SHAPES, SEQUENCES
+    )
 
     total = outcomes.total()
-    assert total >= SEQUENCES * LENGTH
     reached = {
         kind: {version: outcomes[version, kind] for version in ("v1.1", "v2")}
         for kind in ("store", "400")
@@ -352,16 +366,12 @@ def test_nothing_that_an_administrator_sends_breaks_the_service(
     servers: Callable[..., Server],
 ) -> None:
     server = servers({"DEFAULT": {"pooling": True}, "server": {"workers": 1}})
-    outcomes: Counter[tuple[str, str]] = Counter()
 
-    @settings(max_examples=ADMIN_SEQUENCES, database=None)
-    @given(sequence=st.lists(requests(ADMIN_SHAPES), min_size=LENGTH, max_size=LENGTH))
-    def fuzz(sequence: list[Sent]) -> None:
-        run = AdminRun(Admin(server.address), outcomes)
-        for sent in sequence:
-            run.send(sent)
-
-    fuzz()
+    outcomes = outcomes_of(
+        lambda outcomes: AdminRun(Admin(server.address), outcomes),
+        ADMIN_SHAPES,
+        ADMIN_SEQUENCES,
+    )
     Admin(server.address).clear()
 
     total = outcomes.total()

@@ -9,10 +9,8 @@ import pytest
 from openstack.connection import Connection as Cloud
 
 from tests.api.wire import Answer, Api, assert_error
-from tests.keystone_servers import PASSWORD, KeystoneServer, keystone, new_keystone
+from tests.keystone_servers import PASSWORD, KeystoneServer, new_keystone
 from tests.servers import Server, merge
-
-__all__ = ["keystone"]
 
 MESSAGES = {"messages": [{"body": 1}]}
 ANONYMOUS = (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
-from tests.keystone_servers import PASSWORD, KeystoneServer, keystone
+from tests.keystone_servers import PASSWORD, KeystoneServer
 from tests.notification import arrange
 from tests.notification.arrange import sent, target
 from tests.notification.sinks import Sink, answer, served
@@ -19,8 +19,6 @@ from tests.servers import free_port
 from zaqar.errors import InvalidRequest, StorageUnavailable
 from zaqar.notification.senders import Outcome, check
 from zaqar.notification.senders.trust import create_trust
-
-__all__ = ["keystone"]
 
 Configure = Callable[..., Any]
 
