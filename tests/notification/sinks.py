@@ -76,8 +76,10 @@ class Sink:
 
 
 @asynccontextmanager
-async def served(sink: Sink, tls: ssl.SSLContext | None = None) -> AsyncIterator[Sink]:
-    server = await asyncio.start_server(sink.serve, "127.0.0.1", 0, ssl=tls)
+async def served(
+    sink: Sink, tls: ssl.SSLContext | None = None, port: int = 0
+) -> AsyncIterator[Sink]:
+    server = await asyncio.start_server(sink.serve, "127.0.0.1", port, ssl=tls)
     sink.port = server.sockets[0].getsockname()[1]
     try:
         yield sink

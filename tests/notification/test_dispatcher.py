@@ -61,7 +61,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
 def deliver(service: Service, test: Callable[[Deployment], Awaitable[None]]) -> None:
     async def run(senders: Senders) -> None:
         async with served(Sink(hang)) as silent, served(Sink(answer())) as good:
-            delivering = Dispatcher(service, senders).run(asyncio.Event())
+            delivering = Dispatcher(service, senders, "holder").run(asyncio.Event())
             # Left to the end of the loop: it would wait for those who hang.
             task = asyncio.create_task(delivering)
             await test(Deployment(service, silent, good))
@@ -118,7 +118,7 @@ def test_each_subscription_is_told_of_what_passes_its_filter(
 
     async def run(senders: Senders) -> dict[str, list[Notice]]:
         work = Work(notices, subscriptions=(high, every))
-        return Dispatcher(service, senders)._choose(key, work)
+        return Dispatcher(service, senders, "holder")._choose(key, work)
 
     chosen = asyncio.run(with_senders(run))
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from oslo_log import log
 
 from zaqar.bodies import unreadable
-from zaqar.errors import StorageUnavailable, ZaqarError
+from zaqar.errors import KeyUnavailable, StorageUnavailable, ZaqarError
 from zaqar.model import Context, Notice, QueueKey, Settled, Subscription, Work, owner_of
 from zaqar.notification import confirmation, filters, payload, retry
 from zaqar.notification.courier import LEASE_SECONDS, Courier, Fate, Office
@@ -236,8 +236,8 @@ class Dispatcher:
         if not name or confirmation.is_one(notice):
             return False
         project, _ = owner_of(key)
-        body = self._body(key, notice)
         try:
+            body = self._body(key, notice)
             messages.post(
                 Context(project, CLIENT),
                 self._service,
@@ -245,9 +245,11 @@ class Dispatcher:
                 [messages.Draft(body, notice.ttl)],
                 size=len(body),
             )
-        except StorageUnavailable:
-            raise
         except ZaqarError as error:
+            # A key that is missing may stay so, and is no reason to try for ever.
+            is_key = isinstance(error, KeyUnavailable)
+            if isinstance(error, StorageUnavailable) and not is_key:
+                raise
             LOG.error("Queue %s takes no dead letter: %s", name, error)
             return False
         return True
