@@ -9,6 +9,7 @@ from zaqar.errors import (
     LeaseLost,
     QueueNotFound,
     SubscriberExists,
+    SubscriptionChanged,
     SubscriptionNotFound,
 )
 from zaqar.model import (
@@ -92,10 +93,19 @@ class ModelOutboxes:
             return Page(tuple(known[id] for id in ids), ids[-1] if ids else None)
 
     def set_subscription(
-        self, key: QueueKey, subscription: Subscription, *, now: float
+        self,
+        key: QueueKey,
+        subscription: Subscription,
+        *,
+        expect: Subscription,
+        now: float,
     ) -> None:
         with self._lock:
             outbox, old = self._subscribed(key, subscription.id, now)
+            if old == subscription:
+                return
+            if old != expect:
+                raise SubscriptionChanged(key.name, old.id)
             for other in outbox.subscriptions.values():
                 if other is not old and other.subscriber == subscription.subscriber:
                     raise SubscriberExists(key.name, subscription.subscriber)

@@ -31,6 +31,7 @@ ZaqarError
 ├── PoolIsNeeded                it is the last pool of a flavor
 ├── QuotaExceeded               the project has used up one of its quotas
 ├── QueueChanged                settings are newer than those the caller used
+├── SubscriptionChanged         somebody else changed the subscription meanwhile
 ├── DirectoryChanged            somebody else changed pools or flavors meanwhile
 ├── BindingChanged              somebody else bound the queue, or set it free
 ├── StorageUnavailable          try again later
@@ -266,6 +267,13 @@ class QueueChanged(ZaqarError):
     def __init__(self, queue: Queue) -> None:
         super().__init__(f"The settings of queue {queue.name} have changed.")
         self.queue = queue
+
+
+class SubscriptionChanged(ZaqarError):
+    """Raised when the subscription that is stored is not the one the caller read."""
+
+    def __init__(self, queue: str, id: str) -> None:
+        super().__init__(f"Subscription {id} of queue {queue} has changed.")
 
 
 class DirectoryChanged(ZaqarError):

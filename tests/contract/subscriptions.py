@@ -3,11 +3,16 @@
 
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace as changed
 
 from tests.contract.arrange import KEY, T0, create, message_id, post, ready
-from zaqar.errors import QueueNotFound, SubscriberExists, SubscriptionNotFound
+from zaqar.errors import (
+    QueueNotFound,
+    SubscriberExists,
+    SubscriptionChanged,
+    SubscriptionNotFound,
+)
 from zaqar.model import Delivery, Notice, QueueKey, Subscription
 from zaqar.storage.base import Store
 
@@ -128,8 +133,9 @@ class SubscriptionContract:
             old.id, "https://example.org/", 90, T0 + 30, {"a": 1}, confirmed=True
         )
 
-        store.set_subscription(KEY, new, now=T0 + 30)
-        store.set_subscription(KEY, new, now=T0 + 30)
+        store.set_subscription(KEY, new, expect=old, now=T0 + 30)
+        # Whoever lost the answer may repeat it.
+        store.set_subscription(KEY, new, expect=old, now=T0 + 30)
 
         # The old subscriber is free, the new one is not.
         added = store.add_subscription(KEY, subscription(), now=T0 + 31)
@@ -144,7 +150,7 @@ class SubscriptionContract:
 
         with pytest.raises(SubscriberExists):
             store.set_subscription(
-                KEY, msgspec.structs.replace(two, subscriber="http://1"), now=T0 + 1
+                KEY, changed(two, subscriber="http://1"), expect=two, now=T0 + 1
             )
         assert store.get_subscription(KEY, two.id, now=T0 + 1) == two
         assert store.get_subscription(KEY, one.id, now=T0 + 1) == one
@@ -154,20 +160,44 @@ class SubscriptionContract:
     ) -> None:
         subscribe(store, "http://1", ttl=60)
         two = subscribe(store, "http://2", ttl=300)
-        changed = msgspec.structs.replace(two, subscriber="http://1")
+        new = changed(two, subscriber="http://1")
 
-        store.set_subscription(KEY, changed, now=T0 + 60)
+        store.set_subscription(KEY, new, expect=two, now=T0 + 60)
 
-        assert store.get_subscription(KEY, two.id, now=T0 + 61) == changed
+        assert store.get_subscription(KEY, two.id, now=T0 + 61) == new
+
+    def test_what_somebody_else_changed_meanwhile_is_not_replaced(
+        self, store: Any
+    ) -> None:
+        """Whichever part of it they changed."""
+        options = {"post_headers": {"X-É": "ü"}, "n": [1, 2.5, None, True, 2**60]}
+        old = subscribe(store, "http://0")
+        for part in (
+            {"confirmed": True},
+            {"options": options},
+            {"ttl": 400, "created": T0 + 1},
+            {"subscriber": "http://1"},
+            {"confirmed": False},
+        ):
+            new = changed(old, **part)
+            store.set_subscription(KEY, new, expect=old, now=T0 + 1)
+
+            with pytest.raises(SubscriptionChanged):
+                store.set_subscription(
+                    KEY, changed(old, ttl=900), expect=old, now=T0 + 2
+                )
+            old = store.get_subscription(KEY, old.id, now=T0 + 2)
+            assert old == new
 
     def test_absent_subscription_cannot_be_replaced(self, store: Any) -> None:
         create(store)
         ended = subscribe(store, ttl=60)
 
         with pytest.raises(SubscriptionNotFound):
-            store.set_subscription(KEY, subscription("http://x"), now=T0 + 1)
+            absent = subscription("http://x")
+            store.set_subscription(KEY, absent, expect=absent, now=T0 + 1)
         with pytest.raises(SubscriptionNotFound):
-            store.set_subscription(KEY, ended, now=T0 + 60)
+            store.set_subscription(KEY, ended, expect=ended, now=T0 + 60)
 
     def test_removed_subscription_is_gone(self, store: Any) -> None:
         one, two = subscribe(store, "http://1"), subscribe(store, "http://2")
@@ -211,7 +241,7 @@ class SubscriptionContract:
             lambda: store.add_subscription(KEY, new, now=T0),
             lambda: store.get_subscription(KEY, new.id, now=T0),
             lambda: store.list_subscriptions(KEY, limit=5, now=T0),
-            lambda: store.set_subscription(KEY, new, now=T0),
+            lambda: store.set_subscription(KEY, new, expect=new, now=T0),
             lambda: store.remove_subscription(KEY, new.id),
             lambda: store.add_delivery(
                 KEY, Delivery(new.id, Notice("id", b"1", 60), 0, T0), now=T0
@@ -231,7 +261,7 @@ class SubscriptionContract:
             with pytest.raises(SubscriptionNotFound):
                 store.get_subscription(key, mine.id, now=T0)
             with pytest.raises(SubscriptionNotFound):
-                store.set_subscription(key, mine, now=T0)
+                store.set_subscription(key, mine, expect=mine, now=T0)
             store.remove_subscription(key, mine.id)
             subscribe(store, mine.subscriber, key)
         assert store.get_subscription(KEY, mine.id, now=T0) == mine

@@ -2,13 +2,20 @@
 """Facts of subscriptions that need a clock that moves, or nobody but the operation."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from tests.model_store import ModelStore
-from zaqar.errors import InvalidRequest, SubscriberExists, SubscriptionNotFound
-from zaqar.model import TOPICS, Context
+from zaqar.errors import (
+    InvalidRequest,
+    StorageUnavailable,
+    SubscriberExists,
+    SubscriptionChanged,
+    SubscriptionNotFound,
+)
+from zaqar.model import TOPICS, Context, QueueKey, Subscription
 from zaqar.operations import subscriptions
 from zaqar.operations.subscriptions import LAST_INSTANT, Wish
 from zaqar.service import Service
@@ -103,3 +110,41 @@ def test_without_a_token_no_trust_is_made(service: Service) -> None:
 
     subscriptions.change(CTX, service, "q", id, Wish(ttl=600))
     assert subscriptions.create(CTX, service, "q", wish).id == id
+
+
+def test_changes_that_cross_are_all_made(service: Service) -> None:
+    id, read = create(service), service.store.get_subscription
+    others = iter(
+        (
+            lambda: subscriptions.confirm(CTX, service, "q", id, True),
+            lambda: subscriptions.change(CTX, service, "q", id, Wish(ttl=600)),
+        )
+    )
+
+    def crossed(key: QueueKey, id: str, *, now: float) -> Subscription:
+        """Read, and let somebody change what was read before it is written."""
+        found = read(key, id, now=now)
+        for other in others:
+            other()
+            break
+        return found
+
+    service.store.get_subscription = crossed  # type: ignore[method-assign]
+    subscriptions.change(CTX, service, "q", id, Wish(options={"a": 1}))
+
+    changed = subscriptions.get(CTX, service, "q", id)
+    assert (changed.confirmed, changed.ttl, changed.options) == (True, 600, {"a": 1})
+
+
+def test_subscription_that_never_stays_as_it_is_is_tried_again_later(
+    service: Service,
+) -> None:
+    id = create(service)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise SubscriptionChanged("q", id)
+
+    service.store.set_subscription = refuse  # type: ignore[method-assign]
+
+    with pytest.raises(StorageUnavailable):
+        subscriptions.confirm(CTX, service, "q", id, True)

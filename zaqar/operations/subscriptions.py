@@ -5,7 +5,7 @@ Who subscribes to an absent queue creates it; reading below one finds nothing.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -16,13 +16,15 @@ from zaqar import limits
 from zaqar.errors import (
     InvalidRequest,
     QueueNotFound,
+    StorageUnavailable,
     SubscriberExists,
+    SubscriptionChanged,
     SubscriptionNotFound,
 )
 from zaqar.model import Attempt, Context, Delivery, Page, QueueKey, Subscription
 from zaqar.notification import confirmation, senders
 from zaqar.notification.senders.trust import create_trust
-from zaqar.service import KnownQueue, Service
+from zaqar.service import ATTEMPTS, KnownQueue, Service
 
 # Schemes that begin so are told with a token, by a trust.
 TRUST, TRUST_ID = "trust+", "trust_id"
@@ -115,7 +117,17 @@ def change(
 
     Raises InvalidRequest, SubscriptionNotFound, SubscriberExists.
     """
-    old = get(ctx, service, name, id)
+
+    def changed(old: Subscription) -> Subscription:
+        return _changed(ctx, service, old, wish, token)
+
+    _update(ctx, service, name, id, changed)
+
+
+def _changed(
+    ctx: Context, service: Service, old: Subscription, wish: Wish, token: str | None
+) -> Subscription:
+    """Return what the wish makes of it. Raises InvalidRequest."""
     changes: dict[str, Any] = {}
     if wish.ttl is not None:
         _check_ttl(service, wish.ttl)
@@ -130,16 +142,18 @@ def change(
         if _lacks_trust(new.subscriber, new.options):
             options = _trusting(ctx, service, new.options, new.expires, token)
             new = msgspec.structs.replace(new, options=options)
-    _set(ctx, service, name, new)
+    return new
 
 
 def confirm(
     ctx: Context, service: Service, name: str, id: str, confirmed: bool
 ) -> None:
     """Say whether the subscriber wants it. Raises SubscriptionNotFound."""
-    subscription = get(ctx, service, name, id)
-    subscription = msgspec.structs.replace(subscription, confirmed=confirmed)
-    _set(ctx, service, name, subscription)
+
+    def changed(old: Subscription) -> Subscription:
+        return msgspec.structs.replace(old, confirmed=confirmed)
+
+    subscription = _update(ctx, service, name, id, changed)
     if not confirmed:
         _ask(service, ctx, name, subscription, confirmation.UNSUBSCRIBE)
 
@@ -237,9 +251,26 @@ def _all(service: Service, key: QueueKey) -> Iterator[Subscription]:
             marker = found.marker
 
 
-def _set(ctx: Context, service: Service, name: str, new: Subscription) -> None:
-    with _of_queue(name, new.id):
-        service.store.set_subscription(ctx.key(name), new, now=service.now())
+def _update(
+    ctx: Context,
+    service: Service,
+    name: str,
+    id: str,
+    change: Callable[[Subscription], Subscription],
+) -> Subscription:
+    """Store what the change makes of it as it is then; return that.
+
+    Raises SubscriptionNotFound, SubscriberExists.
+    """
+    for _ in range(ATTEMPTS):
+        old = get(ctx, service, name, id)
+        new = change(old)
+        with _of_queue(name, id), suppress(SubscriptionChanged):
+            service.store.set_subscription(
+                ctx.key(name), new, expect=old, now=service.now()
+            )
+            return new
+    raise StorageUnavailable(f"Subscription {id} keeps changing.")
 
 
 def _ask(

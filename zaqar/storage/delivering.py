@@ -54,12 +54,18 @@ class Subscriptions(Protocol):
         ...
 
     def set_subscription(
-        self, key: QueueKey, subscription: Subscription, *, now: float
+        self,
+        key: QueueKey,
+        subscription: Subscription,
+        *,
+        expect: Subscription,
+        now: float,
     ) -> None:
-        """Replace the live one of this id.
+        """Replace the live one of this id if it is as the caller read it: `expect`.
 
-        Raises SubscriptionNotFound, and SubscriberExists if another live one has its
-        subscriber.
+        Repeated with what is stored already, nothing is done.
+        Raises SubscriptionNotFound, SubscriptionChanged, and SubscriberExists if
+        another live one has its subscriber.
         """
         ...
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pymongo import MongoClient
 
 from tests.contract.arrange import CLIENT, KEY, T0, create, draft, message_id, post
@@ -95,7 +96,12 @@ OPERATIONS: dict[str, tuple[int, Operation]] = {
     "subscribe again": (4, lambda store, its: its.again()),
     "get": (2, lambda store, its: store.get_subscription(KEY, its.one.id, now=T0)),
     "list": (2, lambda store, its: store.list_subscriptions(KEY, limit=10, now=T0)),
-    "change": (3, lambda store, its: store.set_subscription(KEY, its.one, now=T0)),
+    "change": (
+        3,
+        lambda store, its: store.set_subscription(
+            KEY, replace(its.one, confirmed=True), expect=its.one, now=T0
+        ),
+    ),
     "lease": (3, lambda store, its: lease(store, limit=3, now=T0 + 14)),
     "read": (3, lambda store, its: work(store)),
     "settle what was sent": (

@@ -390,7 +390,7 @@ def test_sweep_spares_what_is_renewed_meanwhile(
     before(
         store._subscribing,
         "_collect",
-        lambda: other.set_subscription(KEY, new, now=T0 + 59),
+        lambda: other.set_subscription(KEY, new, expect=old, now=T0 + 59),
     )
 
     store.sweep(now=T0 + 60)
@@ -603,6 +603,8 @@ def test_every_method_is_refused_without_its_server(own_mongo: MongoServer) -> N
         arguments = {each: ARGUMENTS[each] for each in wanted if each in ARGUMENTS}
         if name in ("add_subscription", "set_subscription"):
             arguments["subscription"] = subscription()
+            if "expect" in wanted:
+                arguments["expect"] = arguments["subscription"]
         with pytest.raises(StorageUnavailable):
             getattr(store, name)(**arguments)
 

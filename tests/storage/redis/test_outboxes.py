@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.contract.arrange import (
     CLIENT,
@@ -94,7 +95,12 @@ OPERATIONS: dict[str, Callable[[RedisStore, Watched], Any]] = {
     ),
     "get": lambda store, at: store.get_subscription(KEY, at.subscription.id, now=T0),
     "list": lambda store, at: store.list_subscriptions(KEY, limit=5, now=T0),
-    "set": lambda store, at: store.set_subscription(KEY, at.subscription, now=T0),
+    "set": lambda store, at: store.set_subscription(
+        KEY,
+        replace(at.subscription, confirmed=True),
+        expect=at.subscription,
+        now=T0,
+    ),
     "remove": lambda store, at: store.remove_subscription(KEY, at.subscription.id),
     "post": lambda store, at: post_one(store, at.revision),
     "read": lambda store, at: work(store, notices=10),

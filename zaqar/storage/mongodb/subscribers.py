@@ -50,9 +50,14 @@ class MongoOutboxes:
 
     @step
     def set_subscription(
-        self, key: QueueKey, subscription: Subscription, *, now: float
+        self,
+        key: QueueKey,
+        subscription: Subscription,
+        *,
+        expect: Subscription,
+        now: float,
     ) -> None:
-        self._subscribing.replace(name_of(key), subscription, now)
+        self._subscribing.replace(name_of(key), subscription, expect, now)
 
     @step
     def remove_subscription(self, key: QueueKey, id: str) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from pymongo.errors import DuplicateKeyError
 
-from zaqar.errors import SubscriberExists, SubscriptionNotFound
+from zaqar.errors import SubscriberExists, SubscriptionChanged, SubscriptionNotFound
 from zaqar.model import Attempt, Page, Subscription
 from zaqar.storage.mongodb.documents import Document, key_of
 from zaqar.storage.mongodb.reading import BY_ID
@@ -111,16 +111,24 @@ class Subscribing:
         items = tuple(map(subscription_of, found))
         return Page(items, items[-1].id if items else None)
 
-    def replace(self, name: str, new: Subscription, now: float) -> None:
-        """Raises SubscriptionNotFound, SubscriberExists."""
+    def replace(
+        self, name: str, new: Subscription, expect: Subscription, now: float
+    ) -> None:
+        """Raises SubscriptionNotFound, SubscriptionChanged, SubscriberExists."""
         outbox = self._watching.find(name)
-        self.find(name, outbox, new.id, now)
+        found = self.find(name, outbox, new.id, now)
+        stored = subscription_of(found)
+        if stored == new:
+            return
+        if stored != expect:
+            raise SubscriptionChanged(key_of(name).name, new.id)
         assert outbox is not None
+        same = {field: found[field] for field in _fields(expect)}
         its = id_of(name, outbox, new.id)
         while True:
             try:
                 done = self._subscriptions.update_one(
-                    {"_id": its, "queue": name, "expires": {"$gt": now}},
+                    {"_id": its, "queue": name, **same},
                     {"$set": _fields(new)},
                 )
             except DuplicateKeyError:
@@ -133,7 +141,7 @@ class Subscribing:
                 self._collect(other, now)
             else:
                 if not done.matched_count:
-                    raise SubscriptionNotFound(key_of(name).name, new.id)
+                    raise SubscriptionChanged(key_of(name).name, new.id)
                 return
 
     def remove(self, name: str, id: str) -> None:

@@ -56,10 +56,18 @@ class RoutedOutboxes:
         )
 
     def set_subscription(
-        self, key: QueueKey, subscription: Subscription, *, now: float
+        self,
+        key: QueueKey,
+        subscription: Subscription,
+        *,
+        expect: Subscription,
+        now: float,
     ) -> None:
         self._routing.at(
-            key, lambda store: store.set_subscription(key, subscription, now=now)
+            key,
+            lambda store: store.set_subscription(
+                key, subscription, expect=expect, now=now
+            ),
         )
 
     def remove_subscription(self, key: QueueKey, id: str) -> None:

@@ -11,6 +11,7 @@ from zaqar.errors import (
     QueueNotFound,
     StorageUnavailable,
     SubscriberExists,
+    SubscriptionChanged,
     SubscriptionNotFound,
 )
 from zaqar.model import (
@@ -29,7 +30,7 @@ from zaqar.storage.redis.index import Outbox
 from zaqar.storage.redis.worklist import Worklist
 
 # How the replies of these scripts begin (scripts/common.lua); 0 is that it is done.
-NO_SUBSCRIPTION, SUBSCRIBER_EXISTS, NOT_HOLDER = range(7, 10)
+NO_SUBSCRIPTION, SUBSCRIBER_EXISTS, NOT_HOLDER, CHANGED = range(7, 11)
 
 WATCHED = ("outbox", "watched")
 DELIVERIES = (*WATCHED, "deliveries")
@@ -80,11 +81,19 @@ class RedisOutboxes:
         return Page(items, items[-1].id if items else None)
 
     def set_subscription(
-        self, key: QueueKey, subscription: Subscription, *, now: float
+        self,
+        key: QueueKey,
+        subscription: Subscription,
+        *,
+        expect: Subscription,
+        now: float,
     ) -> None:
-        values = telling.pack(subscription)
-        if self._of_subscription(SET, key, now, *values)[0] == SUBSCRIBER_EXISTS:
+        values = *telling.pack(subscription), telling.pack(expect)[-1]
+        status = self._of_subscription(SET, key, now, *values)[0]
+        if status == SUBSCRIBER_EXISTS:
             raise SubscriberExists(key.name, subscription.subscriber)
+        if status == CHANGED:
+            raise SubscriptionChanged(key.name, subscription.id)
 
     def remove_subscription(self, key: QueueKey, id: str) -> None:
         self._run(REMOVE, key, id)

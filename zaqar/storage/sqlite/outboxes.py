@@ -46,11 +46,16 @@ class SqliteOutboxes:
             return subscription_steps.page(connection, outbox, marker, limit, now)
 
     def set_subscription(
-        self, key: QueueKey, subscription: Subscription, *, now: float
+        self,
+        key: QueueKey,
+        subscription: Subscription,
+        *,
+        expect: Subscription,
+        now: float,
     ) -> None:
         self._database.write(
             lambda connection: subscription_steps.replace(
-                connection, key, subscription, now
+                connection, key, subscription, expect, now
             )
         )
 

@@ -9,7 +9,12 @@ from typing import Any
 
 import msgspec
 
-from zaqar.errors import QueueNotFound, SubscriberExists, SubscriptionNotFound
+from zaqar.errors import (
+    QueueNotFound,
+    SubscriberExists,
+    SubscriptionChanged,
+    SubscriptionNotFound,
+)
 from zaqar.model import Page, QueueKey, Subscription
 
 FIELDS = "id, subscriber, ttl, created, options, confirmed"
@@ -99,11 +104,22 @@ def page(
 
 
 def replace(
-    connection: sqlite3.Connection, key: QueueKey, new: Subscription, now: float
+    connection: sqlite3.Connection,
+    key: QueueKey,
+    new: Subscription,
+    expect: Subscription,
+    now: float,
 ) -> None:
-    """Replace a live one. Raises SubscriptionNotFound, SubscriberExists."""
+    """Replace a live one, unless it changed.
+
+    Raises SubscriptionNotFound, SubscriptionChanged, SubscriberExists.
+    """
     outbox = outbox_of(connection, key)
-    find(connection, key, outbox, new.id, now)
+    stored = find(connection, key, outbox, new.id, now)
+    if stored == new:
+        return
+    if stored != expect:
+        raise SubscriptionChanged(key.name, new.id)
     assert outbox is not None
     other = _of_subscriber(connection, outbox, new.subscriber)
     if other is not None and other.id != new.id:

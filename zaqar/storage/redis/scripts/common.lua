@@ -29,7 +29,7 @@
 --   3 the queue changed (revision, delays, metadata)   4 a live claim holds the message
 --   5 the claim does not hold the message   6 there is no such claim
 --   7 there is no such subscription   8 another subscription has the subscriber
---   9 the outbox is not the holder's
+--   9 the outbox is not the holder's   10 the subscription is not as it was read
 -- Instants and ttls come and go as text, so that none loses a digit.
 
 local call = redis.call
