@@ -551,12 +551,13 @@ class OutboxContract:
 
         def take(number: int) -> list[QueueKey]:
             taken: list[QueueKey] = []
-            while found := lease(stores[number % 2], f"holder-{number}", limit=2):
-                if found[0] in taken:
-                    # Only what is its own is left.
+            while True:
+                found = lease(stores[number % 2], f"holder-{number}", limit=2)
+                new = [key for key in found if key not in taken]
+                if not new:
+                    # Only what is its own, or that of others, is left.
                     return taken
-                taken += found
-            return taken
+                taken += new
 
         taken = list(chain.from_iterable(together(6, take)))
 

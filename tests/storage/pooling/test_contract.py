@@ -12,11 +12,12 @@ import pytest
 from tests.contract.state_machine import StateMachineContract
 from tests.contract.store import StoreContract
 from tests.storage.pooling.conftest import Deployment, pool
+from tests.storage.pooling.outboxes import OutboxesOfPools
 from zaqar.storage.pooling.router import Router
 
 
 @pytest.mark.usefixtures("in_turn")
-class TestPooledModelStores(StoreContract, StateMachineContract):
+class TestPooledModelStores(OutboxesOfPools, StoreContract, StateMachineContract):
     @pytest.fixture
     def opener(self, deployment: Deployment) -> Callable[[], Router]:
         deployment.register(pool("a"), pool("b"), pool("c"))

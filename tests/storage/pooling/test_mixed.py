@@ -19,6 +19,7 @@ from tests.mongo_servers import mongo_uri
 from tests.redis_servers import redis_uri
 from tests.storage.mongodb.conftest import emptied
 from tests.storage.pooling.conftest import PROMISED, routed
+from tests.storage.pooling.outboxes import OutboxesOfPools
 from zaqar import directory
 from zaqar.directory import Directory
 from zaqar.model import Pool
@@ -63,7 +64,7 @@ def mixed(folder: Path, redis: str, mongo: str) -> Callable[[], Router]:
 
 
 @pytest.mark.usefixtures("in_turn")
-class TestMixedPools(StoreContract, StateMachineContract):
+class TestMixedPools(OutboxesOfPools, StoreContract, StateMachineContract):
     @pytest.fixture
     def opener(
         self, tmp_path: Path, redis_uri: str, mongo_uri: str

@@ -78,7 +78,10 @@ class RoutedOutboxes:
     def lease_outboxes(
         self, holder: str, *, seconds: float, limit: int, now: float
     ) -> list[QueueKey]:
-        """As the interface says; a pool that does not answer keeps none waiting."""
+        """As the interface says; limit and order are those of each pool.
+
+        A pool that does not answer keeps none waiting.
+        """
         return self._leasing.lease(holder, seconds, limit, now)
 
     def read_outbox(
@@ -164,9 +167,8 @@ class Leasing:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        # By holder and pool, each of which has one thread at most: a pool that hangs is
-        # not asked again meanwhile.
         self._threads: ThreadPoolExecutor | None = None
+        # Who asks, and which pool: one that hangs is not asked again meanwhile.
         self._asked: dict[tuple[str, str], Future[list[QueueKey]]] = {}
 
     def lease(
@@ -181,12 +183,15 @@ class Leasing:
                 self._asked[holder, id] = self._threads.submit(
                     self._of_pool, id, holder, seconds, limit, now
                 )
-        mine = [each for each in [*self._asked] if each[0] == holder]
-        wait([self._asked[each] for each in mine], PATIENCE)
+        asked = {
+            pair: of for pair, of in self._asked.copy().items() if pair[0] == holder
+        }
+        wait(asked.values(), PATIENCE)
         found: list[QueueKey] = []
-        for each in mine:
-            if self._asked[each].done():
-                found += self._asked.pop(each).result()
+        for pair, of_pool in asked.items():
+            if of_pool.done():
+                self._asked.pop(pair, None)
+                found += of_pool.result()
         return found
 
     def _of_pool(
