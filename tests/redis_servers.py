@@ -45,9 +45,6 @@ class RedisServer:
     ) -> None:
         self.folder = folder
         self.port = free_port()
-        while self.port > 55_000:
-            # The bus of a cluster is 10,000 above.
-            self.port = free_port()
         self.socket = str(folder / "redis.sock")
         self._options = [
             *("--port", str(self.port)),

@@ -7,11 +7,13 @@ beyond `/readyz`.
 
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +24,11 @@ SECRET_KEY = "2f9a0c4e" * 8
 
 START_SECONDS = 60
 STOP_SECONDS = 20
+
+# Below those that Linux gives to clients, as is the bus of a cluster, 10,000 above.
+PORTS = (12000, 22000)
+HELD: deque[socket.socket] = deque()
+MOST_HELD = 100
 
 # The same tests on another engine: set this when you run them.
 ENGINE = os.environ.get("ZAQAR_TEST_ENGINE", "gunicorn")
@@ -154,7 +161,24 @@ def render(options: Options) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
+    """Return a port of this machine that nobody else who asks here gets meanwhile.
+
+    A server that shares its port with its own workers does not notice another one that
+    has the same port: two of parallel tests would serve each other's clients. So what
+    was given is held for a while, by a socket of the other protocol; and it is none
+    that the system gives to the connections of clients.
+    """
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        held = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            held.bind(("127.0.0.1", port))
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            continue
+        HELD.append(held)
+        if len(HELD) > MOST_HELD:
+            HELD.popleft().close()
         return port

@@ -278,6 +278,8 @@ def test_slow_clients_hold_only_so_much_memory(start: Callable[..., Api]) -> Non
         ]
         for each in (first, *others):
             each.send(beginning(api, b" " * 90_000, 90_000 + len(BODY)))
+            # The worker has read what came before it answers this.
+            assert api.get("/v2/queues").status == 200
         assert first.ended()
         for each in others:
             each.send(BODY)
