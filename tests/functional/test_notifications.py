@@ -530,6 +530,9 @@ def test_notifier_that_is_told_to_end_ends_well(start: Start, sink: Sink) -> Non
     until(lambda: notifiers(server) not in ([], [first]))
     until(lambda: sink.bodies("/a") == [1, 2])
     assert "Fatal Python error" not in server.log.read_text()
+    lines = server.log.read_text().splitlines()
+    [told] = [line for line in lines if "another one starts" in line]
+    assert " WARNING " in told
 
 
 def test_queues_of_a_killed_notifier_are_its_successors(

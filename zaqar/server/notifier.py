@@ -62,7 +62,9 @@ class Notifier:
         while True:
             with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
                 code = process.wait()
-            LOG.error("The notifier ended with code %s; another one starts.", code)
+            # Who is told to end, by a signal, ends well.
+            tell = LOG.error if code else LOG.warning
+            tell("The notifier ended with code %s; another one starts.", code)
             time.sleep(LOOK_SECONDS)
 
     def _is_ours(self) -> bool:
