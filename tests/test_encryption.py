@@ -40,6 +40,10 @@ def test_nothing_of_the_body_is_in_what_is_stored() -> None:
     assert b"secret" not in SEALED
 
 
+def test_a_sealed_body_is_as_long_as_operators_are_told() -> None:
+    assert len(SEALED) == len(BODY) + 43 + len(ONE.name) + len(QUEUE.name)
+
+
 def test_one_body_is_never_sealed_twice_the_same() -> None:
     sealer = Sealer([ONE])
     boxes = {sealer.seal(BODY, QUEUE, ID) for _ in range(100)}

@@ -37,7 +37,7 @@ class Search(NamedTuple):
     def parts(self, name: str) -> list[Stage]:
         """Return the parts that read the ends.
 
-        PERF: each state has a place of its own in the index. Of what is free it is
+        Each state has a place of its own in the index. Of what is free it is
         known best where it begins. Above what is claimed lies what was taken and
         removed, so that is read from the newest one that was seen, up to the wall.
         """
