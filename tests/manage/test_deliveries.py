@@ -41,9 +41,18 @@ def test_failed_deliveries_are_listed_and_replayed(
     replayed = deployment.json("delivery", "replay", *P, *topic, "q", id)
     after = deployment.json("delivery", "list", *P, *topic, "q", id)
 
-    shown = {"message": message, "state": "failed", "failures": 14, "retry_in": None}
+    shown = {"message_id": message, "state": "failed", "failures": 14, "retry_in": None}
     assert listed["deliveries"] == [shown]
-    assert [each["error"] for each in listed["attempts"]] == ["It said 404."]
+    assert listed["attempts"] == [
+        {
+            "message_id": message,
+            "at": now,
+            "seconds": 0.25,
+            "delivered": False,
+            "status": 404,
+            "error": "It said 404.",
+        }
+    ]
     assert "404" in text and "failed" in text
     assert (none, replayed) == ({"replayed": 0}, {"replayed": 1})
     assert [each["state"] for each in after["deliveries"]] == ["waiting"]

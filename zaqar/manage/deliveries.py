@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from zaqar.manage.output import Answer, table
-from zaqar.model import QUEUES, TOPICS, Delivery, QueueKey, space_of
+from zaqar.model import QUEUES, TOPICS, Attempt, Delivery, QueueKey, space_of
 from zaqar.storage.base import Store
 
 PAGE = 200
@@ -33,10 +33,10 @@ def list_(store: Store, wanted: Namespace) -> Answer:
     attempts = store.list_attempts(key, wanted.subscription, now=now)
     document = {
         "deliveries": [_shown(each, now) for each in found],
-        "attempts": [msgspec.to_builtins(each) for each in attempts],
+        "attempts": [_told(each) for each in attempts],
     }
     rows = [
-        (each["message"], each["state"], each["failures"], each["retry_in"])
+        (each["message_id"], each["state"], each["failures"], each["retry_in"])
         for each in document["deliveries"]
     ]
     log = [
@@ -52,9 +52,9 @@ def list_(store: Store, wanted: Namespace) -> Answer:
     ]
     text = "\n".join(
         (
-            table(("message", "state", "failures", "retry in"), rows),
+            table(("message_id", "state", "failures", "retry_in"), rows),
             "The last attempts (UTC):",
-            table(("at", "message", "delivered", "status", "seconds", "error"), log),
+            table(("at", "message_id", "delivered", "status", "seconds", "error"), log),
         )
     )
     return Answer(document, text)
@@ -79,8 +79,13 @@ def _key(wanted: Namespace) -> QueueKey:
 def _shown(delivery: Delivery, now: float) -> dict[str, Any]:
     due = delivery.due
     return {
-        "message": delivery.notice.id,
+        "message_id": delivery.notice.id,
         "state": "failed" if due is None else "waiting",
         "failures": delivery.failures,
         "retry_in": None if due is None else max(0, round(due - now)),
     }
+
+
+def _told(attempt: Attempt) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(attempt)
+    return {"message_id": document.pop("message"), **document}
