@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscribers are told: real servers, the process that delivers, real HTTP sinks."""
 
-import json
 import os
 import signal
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingTCPServer
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import requests
 
+from tests.functional.subscribers import SECONDS, Rogue, Sink, until
 from tests.servers import Options, Server, merge
 from tests.stores import on_each_store
 
@@ -25,92 +22,6 @@ HEADERS = {
     "Client-ID": "9f5b8f64-6f0b-4c9f-8a53-2d1f1a0c6a11",
     "X-Project-ID": PROJECT,
 }
-SECONDS = 60.0
-
-
-class Sink:
-    """Takes what is posted to any path, and answers as told for that path."""
-
-    def __init__(self) -> None:
-        self.taken: dict[str, list[Any]] = {}
-        self.headers: dict[str, list[Mapping[str, str]]] = {}
-        self.statuses: dict[str, Callable[[], int]] = {}
-        sink = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = sink.statuses.get(self.path, lambda: 200)()
-                sink.headers.setdefault(self.path, []).append(dict(self.headers))
-                if status < 300:
-                    sink.taken.setdefault(self.path, []).append(json.loads(body))
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
-
-    def bodies(self, path: str) -> list[Any]:
-        return [taken["body"] for taken in self.taken.get(path, [])]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class Rogue:
-    """Never ends its answers: how they begin depends on the path that is called.
-
-    `calls` are the paths, once for each connection.
-    """
-
-    BEGINNINGS: ClassVar = {
-        "/silent": b"",
-        "/dripping": b"HTTP/1.1 200 OK\r\nX-Drip: ",
-        "/endless": b"HTTP/1.1 200 OK\r\n\r\n",
-    }
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        rogue = self
-
-        class Handler(StreamRequestHandler):
-            def handle(self) -> None:
-                path = self.rfile.readline().split()[1].decode()
-                rogue.calls.append(path)
-                with suppress(OSError):
-                    self.wfile.write(rogue.BEGINNINGS["/" + path.split("/")[1]])
-                    while not path.startswith("/silent"):
-                        is_endless = path.startswith("/endless")
-                        self.wfile.write(b"x" * (65536 if is_endless else 1))
-                        time.sleep(0 if is_endless else 0.1)
-                    # Until the other side hangs up.
-                    while self.rfile.read(65536):
-                        pass
-
-        class Server(ThreadingTCPServer):
-            request_queue_size = 1024
-            daemon_threads = True
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -171,13 +82,6 @@ class Queue:
         answer = self("POST", "/messages", {"messages": messages})
         assert answer.status_code == 201, answer.text
         return [path.rpartition("/")[2] for path in answer.json()["resources"]]
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "It did not come to pass."
-        time.sleep(0.02)
 
 
 def notifiers(server: Server) -> list[int]:
@@ -554,3 +458,29 @@ def test_queues_of_a_killed_notifier_are_its_successors(
     until(lambda: rogue.calls == ["/silent"] * 2)
     # It did not wait for the end of a lease: this one still is.
     assert holders() == first
+
+
+def test_template_takes_a_large_message_up_to_its_limit(
+    start: Start, sink: Sink
+) -> None:
+    queue = Queue(start())
+    one = '{"params": {"env": {"notification": "$zaqar_message$"}}}'
+    queue.subscribe(sink.url("/one"), options={"post_data": one})
+    five = '["$zaqar_message$"' + ', "$zaqar_message$"' * 4 + "]"
+    id = queue.subscribe(sink.url("/five"), options={"post_data": five})
+    large = {"text": "x" * 250_000}
+
+    queue.post("small", large)
+
+    until(lambda: len(sink.taken.get("/one", [])) == 2)
+    [_, taken] = sink.taken["/one"]
+    assert taken["params"]["env"]["notification"]["body"] == large
+    # Five of them come to more than max_post_data_size; it is kept with its reason.
+    path = f"/subscriptions/{id}/deliveries"
+    until(lambda: queue("GET", path).json()["deliveries"])
+    shown = queue("GET", path).json()
+    assert [each["state"] for each in shown["deliveries"]] == ["failed"]
+    assert "1048576" in shown["attempts"][0]["error"]
+    assert [[each["body"] for each in t] for t in sink.taken["/five"]] == [
+        ["small"] * 5
+    ]
