@@ -126,6 +126,40 @@ def test_without_a_key_nothing_is_valid() -> None:
         signing.verify(empty, TERMS, (), **REQUEST)
 
 
+@pytest.mark.parametrize("length", [10, 2 * signing.SHORT])
+def test_terms_that_were_seen_before_are_verified_as_the_first_time(
+    length: int,
+) -> None:
+    """What is remembered of terms lets in neither another signature nor another key."""
+    terms = replace(TERMS, paths=(MESSAGES, f"/{'x' * length}"))
+    signature, forged = signing.sign(terms, KEY), signing.sign(terms, OLD)
+    later = replace(terms, expires="2031-01-01T00:00:00")
+    assert signer(forged, terms) is None
+
+    assert signer(signature, terms) == "now"
+    assert signer(signature, terms) == "now"
+
+    assert signer(forged, terms) is None
+    assert signer(forged, terms, KEY, OLD) == "before"
+    assert signer(signature, terms, OLD) is None
+    assert signer(signature, later) is None
+    assert signer(signature, terms, now=END) is None
+    assert signer(signature, terms, method="DELETE") is None
+    assert signer(signature, terms, path=CLAIMS) is None
+
+
+def test_what_strangers_have_remembered_is_small() -> None:
+    """Terms with a long text are verified, and nothing of them is kept."""
+    long = replace(TERMS, paths=(MESSAGES, f"/{'x' * signing.SHORT}"))
+    signing._remembered.cache_clear()
+
+    assert signer(signing.sign(long, KEY), long) == "now"
+    assert signing._remembered.cache_info().currsize == 0
+
+    assert signer(signing.sign(TERMS, KEY), TERMS) == "now"
+    assert signing._remembered.cache_info().currsize == 1
+
+
 def test_comparison_is_the_constant_one_and_made_with_each_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
