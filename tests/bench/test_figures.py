@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from zaqar.bench import stores
+from zaqar.bench import identity, stores
 from zaqar.bench.cpu import trees
 from zaqar.bench.figures import SHAPES
+from zaqar.bench.fleet import Outcome
+from zaqar.bench.tally import Tally, Window
 
 TOOL = Path(__file__).parents[2] / "tools/figures"
 SHORT = ["--seconds", "0.2", "--slices", "1", "--connections", "2", "--json"]
@@ -94,6 +97,29 @@ def test_ways_to_say_who_asks_are_compared_on_one_store(tmp_path):
         }
         for cell in row["ways"].values():
             assert (cell["failures"], cell["per_second"] > 0) == (0, True)
+            assert cell["cpu_ratio"] > 0
+        assert row["ways"]["none"]["rate_lost_percent"] == 0
+        assert row["ways"]["none"]["cpu_ratio"] == 1
+
+
+def test_ways_are_compared_turn_by_turn():
+    """A turn in which the machine was busy with something else counts little."""
+
+    def turn(requests, microseconds):
+        found = Outcome(Tally(), server_cpu=requests * microseconds * 1000)
+        found.tally.window = Window(1.0, Counter(post=requests))
+        return found
+
+    base = [turn(1000, 100), turn(1000, 100), turn(100, 400), turn(1000, 100)]
+    ours = [turn(900, 110), turn(900, 110), turn(90, 440), turn(10, 990)]
+
+    row = identity.compared(ours, base)
+
+    assert (row["rate_lost_percent"], row["cpu_ratio"]) == (10.0, 1.1)
+    assert (row["per_second"], row["us"], row["failures"]) == (495, 275.0, 0)
+    assert row["cpu_quartiles"][0] == 1.1
+    once = identity.compared(ours[:1], base[:1])
+    assert (once["cpu_ratio"], once["cpu_quartiles"]) == (1.1, [1.1, 1.1])
 
 
 def test_store_that_does_not_start_is_left_out_and_named(tmp_path):

@@ -5,14 +5,16 @@ Knows what each is told and what its clients send; where a Keystone comes from i
 caller's business.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from statistics import median, quantiles
 from uuid import uuid4
 
 from zaqar.bench.figures import PROJECT, Effort, Row, cost, failures, measurement, rate
+from zaqar.bench.fleet import Outcome
 from zaqar.bench.requests import Target
-from zaqar.bench.runs import in_turns
+from zaqar.bench.runs import turns
 from zaqar.keys import Key
 from zaqar.signing import Terms, sign
 
@@ -84,20 +86,34 @@ def measure_identity(
                     headers=headers,
                 )
             )
-        outcomes = in_turns(runs, effort.seconds, effort.slices)
-    first = outcomes[0]
+        rounds = list(turns(runs, effort.seconds, effort.slices))
+    by_way = dict(zip(targets, zip(*rounds, strict=True), strict=True))
+    base = next(iter(by_way.values()))
     return {
         "label": label,
         "op": op,
         "ways": {
-            name: {
-                "per_second": round(rate(outcome)),
-                "us": round(cost(outcome), 1),
-                "rate_lost_percent": round(100 * (1 - rate(outcome) / rate(first)), 1),
-                "cpu_more_percent": round(100 * (cost(outcome) / cost(first) - 1), 1),
-                "target": ways[name].target,
-                "failures": failures(outcome),
-            }
-            for name, outcome in zip(targets, outcomes, strict=True)
+            name: {**compared(outcomes, base), "target": ways[name].target}
+            for name, outcomes in by_way.items()
         },
+    }
+
+
+def compared(outcomes: Sequence[Outcome], base: Sequence[Outcome]) -> Row:
+    """Return what one way costs beside another, measured in the same turns.
+
+    Ratios are medians of those of each turn, so that what else the machine does in one
+    turn or another counts little; beside that of processor time are its quartiles.
+    """
+    pairs = list(zip(outcomes, base, strict=True))
+    rates = [rate(ours) / (rate(theirs) or 1) for ours, theirs in pairs]
+    costs = [cost(ours) / (cost(theirs) or 1) for ours, theirs in pairs]
+    low, _, high = quantiles(costs, n=4) if len(costs) > 1 else costs * 3
+    return {
+        "per_second": round(median(map(rate, outcomes))),
+        "us": round(median(map(cost, outcomes)), 1),
+        "rate_lost_percent": round(100 * (1 - median(rates)), 1),
+        "cpu_ratio": round(median(costs), 3),
+        "cpu_quartiles": [round(low, 3), round(high, 3)],
+        "failures": sum(map(failures, outcomes)),
     }

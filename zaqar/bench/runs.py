@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The measurements: all roles together, or one operation; alone or in turns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -130,16 +130,26 @@ class RolesRun:
         return verdict
 
 
+def turns(
+    runs: Sequence[Measurement], seconds: float, slices: int
+) -> Iterator[list[Outcome]]:
+    """Measure several things in alternating slices; the last turn may lack some."""
+    for _ in range(slices):
+        outcomes: list[Outcome] = []
+        for run in runs:
+            outcomes.append(run.slice(seconds / slices))
+            if outcomes[-1].interrupted:
+                break
+        yield outcomes
+        if outcomes[-1].interrupted:
+            return
+
+
 def in_turns(runs: Sequence[Measurement], seconds: float, slices: int) -> list[Outcome]:
-    """Measure several things in alternating slices, under the same conditions."""
+    """Measure several things in turns, under the same conditions; add the turns up."""
     totals: list[Outcome] = []
-    for number in range(slices):
-        for index, run in enumerate(runs):
-            outcome = run.slice(seconds / slices)
-            if number == 0:
-                totals.append(outcome)
-            else:
-                totals[index].extend(outcome)
-            if outcome.interrupted:
-                return totals
+    for outcomes in turns(runs, seconds, slices):
+        for total, outcome in zip(totals, outcomes, strict=False):
+            total.extend(outcome)
+        totals += outcomes[len(totals) :]
     return totals
