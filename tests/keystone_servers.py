@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,16 @@ class KeystoneServer:
                 **options,
             },
         }
+
+    @contextmanager
+    def catalog(self, kind: str, url: str) -> Iterator[None]:
+        """Have a service in the catalog meanwhile, at a public endpoint."""
+        service = self._make("service", type=kind, name=kind)
+        self._make("endpoint", service_id=service, interface="public", url=url)
+        try:
+            yield
+        finally:
+            self._ask("DELETE", f"services/{service}")
 
     def _ask(self, method: str, path: str, document: object = None) -> Any:
         answer = requests.request(

@@ -7,11 +7,15 @@ from datetime import datetime
 
 import pytest
 import requests
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
+from zaqarclient.queues import client as queues
+from zaqarclient.transport import errors
 
 from tests.api.signed import Guest
 from tests.api.test_bad_input import LOOK_ALIKES, NAMES
 from tests.api.wire import NO_ROUTE, Api, assert_error, quoted
-from tests.keystone_servers import KeystoneServer, new_keystone
+from tests.keystone_servers import PASSWORD, KeystoneServer, new_keystone
 from tests.servers import Server, merge
 
 TOKEN_SECONDS = 15
@@ -100,6 +104,32 @@ def test_service_token_revives_a_token_that_has_expired(
 
     assert (alone.status, passed_on.status, again.status) == (401, 200, 401)
     assert wrong_role.status == 401
+
+
+def test_client_with_a_password_goes_on_when_its_token_has_expired(
+    guarded: Server, keystone: KeystoneServer
+) -> None:
+    options = {
+        "auth_url": keystone.url,
+        "username": "blue-member",
+        "password": PASSWORD,
+    }
+    domains = {"user_domain_id": "default", "project_domain_id": "default"}
+    session = Session(auth=v3.Password(**options, **domains, project_name="blue"))
+    token = session.get_token()
+    bare = {"backend": "keystone", "options": {"os_auth_token": token}}
+    logged_in, with_token = (
+        queues.Client(guarded.url, version=2, conf={"auth_opts": auth}, session=session)
+        for auth in ({"backend": "keystone", "options": {}}, bare)
+    )
+    assert list(with_token.queues()[0]) == list(logged_in.queues()[0]) == []
+    end = end_of(keystone, token)
+    while time.time() < end:
+        time.sleep(0.1)
+
+    with pytest.raises(errors.UnauthorizedError):
+        with_token.queues()
+    assert list(logged_in.queues()[0]) == []
 
 
 @pytest.mark.parametrize("path", [PATH, "/v1.1/queues/q/messages"])
