@@ -55,6 +55,8 @@ class Desk:
         self.delays = [0.0, 0.0]
         self.fails_to_settle = 0
         self.stopping = asyncio.Event()
+        # How many deliveries each reading brought.
+        self.rounds: list[int] = []
 
     def subscribe(self, *names: str) -> None:
         for name in names:
@@ -98,6 +100,7 @@ class Desk:
         work: Work = self.store.read_outbox(
             key, notices=notices, deliveries=deliveries, now=time.time()
         )
+        self.rounds.append(len(work.deliveries))
         await asyncio.sleep(0)
         return work
 
@@ -239,6 +242,29 @@ def test_what_succeeds_at_last_is_told_once(run: Run) -> None:
 
         assert sorted(desk.subscribers.told["http://moody"]) == sorted(ids)
         assert len(desk.subscribers.tried) == 60
+
+    run(test)
+
+
+def test_round_of_many_subscribers_is_no_larger_than_of_few(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "ROUND", 20)
+
+    async def test(desk: Desk) -> None:
+        names = [f"http://{n}" for n in range(10)]
+        desk.subscribe(*names)
+
+        async def fail_once(id: str, attempt: int) -> Outcome:
+            return FAILED if attempt == 1 else DELIVERED
+
+        desk.subscribers.answers = dict.fromkeys(names, fail_once)
+        ids = desk.post(15)
+
+        await desk.deliver()
+
+        assert desk.subscribers.told == dict.fromkeys(names, ids)
+        assert max(desk.rounds) <= 20
 
     run(test)
 

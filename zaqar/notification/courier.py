@@ -30,7 +30,8 @@ PAUSE = 0.1
 # How long an outbox is held, and how often that is renewed at least.
 LEASE_SECONDS = 20.0
 RENEWAL_SECONDS = 5.0
-# What a round takes at most: notices times subscribers, and deliveries of each.
+# What a round takes at most of notices and of deliveries of each subscriber, and both
+# times subscribers, of whom each gets one: all of it is in memory, with its bodies.
 ROUND = 2000
 NOTICES = 100
 DELIVERIES = 50
@@ -102,7 +103,9 @@ class Courier:
         self._attempts: dict[str, list[Attempt]] = {}
         self._changed = asyncio.Event()
         self._renewed = time.monotonic()
-        self._subscribers = 1
+        # Not known yet; no round is huge if there are more.
+        self._subscribers = 100
+        self._deliveries = 0
 
     async def serve(self, stopping: asyncio.Event) -> None:
         """Deliver until nothing is left to do, or somebody else does it, or the end."""
@@ -138,8 +141,9 @@ class Courier:
         return bool(began or self._lines or work.notices or self._unsettled())
 
     async def _read(self) -> Work:
-        notices = max(1, min(NOTICES, ROUND // self._subscribers))
-        work = await self._office.read(self._key, notices, DELIVERIES)
+        share = max(1, ROUND // self._subscribers)
+        self._deliveries = min(DELIVERIES, share)
+        work = await self._office.read(self._key, min(NOTICES, share), self._deliveries)
         self._subscribers = max(1, len(work.subscriptions))
         return work
 
@@ -153,7 +157,7 @@ class Courier:
         for subscription in work.subscriptions:
             due = owed.get(subscription.id, [])
             told = chosen[subscription.id]
-            is_behind = subscription.id in work.behind and len(due) >= DELIVERIES
+            is_behind = subscription.id in work.behind and len(due) >= self._deliveries
             if subscription.id in self._lines or is_behind:
                 # Told later, they would be told before what they came after.
                 for notice in told:
