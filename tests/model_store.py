@@ -230,6 +230,11 @@ class ModelStore(ModelOutboxes):
                 newest=Landmark(last.id, last.created),
             )
 
+    def count_subscriptions(self, project: str, *, now: float) -> int:
+        with self._lock:
+            keys = [key for key in self._queues if key.project == project]
+            return sum(len(self._outbox(key, now).subscriptions) for key in keys)
+
     def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
         with self._lock:
             bodies = [

@@ -23,7 +23,7 @@ OPTIONS: list[Any] = [
             ("bytes", "Bytes that the bodies of these messages may have together."),
             (
                 "subscriptions",
-                "Subscriptions that each queue and each topic may have.",
+                "Subscriptions that its queues and topics may have together.",
             ),
         )
     ),

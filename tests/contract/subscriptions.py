@@ -273,3 +273,20 @@ class SubscriptionContract:
         store.sweep(now=T0 + 60)
 
         assert subscribers(store, now=T0 + 60) == ["http://2"]
+
+    def test_live_subscriptions_of_a_project_are_counted(self, store: Store) -> None:
+        assert store.count_subscriptions(KEY.project, now=T0) == 0
+        create(store, QueueKey(KEY.project, "without"))
+        subscribe(store, "http://1", ttl=60)
+        gone = subscribe(store, "http://2")
+        subscribe(store, "http://1", OTHER)
+        subscribe(store, "http://1", STRANGER)
+
+        assert store.count_subscriptions(KEY.project, now=T0 + 59.75) == 3
+        assert store.count_subscriptions(KEY.project, now=T0 + 60) == 2
+        assert store.count_subscriptions(STRANGER.project, now=T0) == 1
+        store.remove_subscription(KEY, gone.id)
+        assert store.count_subscriptions(KEY.project, now=T0 + 60) == 1
+        store.delete_queue(OTHER)
+        create(store, OTHER)
+        assert store.count_subscriptions(KEY.project, now=T0 + 60) == 0

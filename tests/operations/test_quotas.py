@@ -163,7 +163,7 @@ def test_topics_are_queues_of_the_project(
     post(service, 4, OTHER)
 
 
-def test_no_subscription_of_a_queue_is_made_beyond_the_quota(
+def test_no_subscription_of_a_project_is_made_beyond_the_quota(
     hold: Callable[..., Service],
 ) -> None:
     service, topics = hold(Quota(subscriptions=2)), replace(CTX, kind=TOPICS)
@@ -177,11 +177,11 @@ def test_no_subscription_of_a_queue_is_made_beyond_the_quota(
 
     assert (error.quota, error.limit) == ("subscriptions", 2)
     assert [subscribe("a"), subscribe("b")] == known
-    subscribe("c", "other")
-    subscribe("c", ctx=topics)
+    refused(lambda: subscribe("a", "other"))
+    refused(lambda: subscribe("a", ctx=topics))
     subscribe("c", ctx=OTHER)
     subscriptions.delete(CTX, service, "queue", known[0])
-    subscribe("c")
+    subscribe("c", ctx=topics)
     refused(lambda: subscribe("a"))
 
 

@@ -168,18 +168,24 @@ class Quotas:
     def admit_subscription(
         self, key: QueueKey, subscriber: str, held: Iterable[Subscription]
     ) -> None:
-        """Raise QuotaExceeded if the queue may not have one more subscription.
+        """Raise QuotaExceeded if the project may not have one more subscription.
 
-        `held` are those that it has, which are read only where there is a limit; who
-        subscribes again is let in. No store counts the subscriptions of a project, so
-        each queue and each topic may have as many.
+        Those of topics count too. `held` are those of the queue, which are read only
+        where there is no room: who subscribes again is let in. Those who ask at the
+        same moment do not see each other's.
         """
-        limit = self.of(owner_of(key)[0]).subscriptions
-        if limit is None:
+        project, _ = owner_of(key)
+        limit = self.of(project).subscriptions
+        if limit is None or self._count_subscriptions(project) < limit:
             return
-        known = [each.subscriber for each in held]
-        if len(known) >= limit and subscriber not in known:
+        if all(each.subscriber != subscriber for each in held):
             raise QuotaExceeded("subscriptions", limit, COME_BACK)
+
+    def _count_subscriptions(self, project: str) -> int:
+        return sum(
+            self._store.count_subscriptions(space_of(project, kind), now=self._now())
+            for kind in KINDS
+        )
 
     # Messages -------------------------------------------------------------------------
 

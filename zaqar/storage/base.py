@@ -123,6 +123,13 @@ class Store(Subscriptions, Outbox, Protocol):
         """Return the numbers of live messages."""
         ...
 
+    def count_subscriptions(self, project: str, *, now: float) -> int:
+        """Return how many live subscriptions the queues of the project have.
+
+        What changes meanwhile may be counted or not.
+        """
+        ...
+
     def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
         """Return how many live messages the project has, and the size of their bodies.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the messages of a project come to.
+"""What the messages of a project come to, and how many subscriptions it has.
 
 Read from the messages, some queues at a time; what is posted just then may be counted
 before it is visible.
@@ -20,6 +20,7 @@ class Measuring:
     def __init__(self, database: Any) -> None:
         self._queues = database.queues
         self._messages = database.messages
+        self._subscriptions = database.subscriptions
 
     def measure(self, project: str, *, sizes: bool, now: float) -> Usage:
         """Return how many live messages there are, and with `sizes` their bytes."""
@@ -30,9 +31,21 @@ class Measuring:
                 size += each.get("bytes", 0)
         return Usage(messages, size)
 
-    def _some(self, project: str) -> Iterator[list[Document]]:
-        shown = {"base": 1, "ended": 1}
-        found = self._queues.find({"project": project, "live": True}, shown)
+    def subscriptions(self, project: str, now: float) -> int:
+        """Return how many live subscriptions there are."""
+        total = 0
+        for some in self._some(project, {"watched": {"$exists": True}}):
+            theirs = [{"queue": q["_id"], "outbox": q["watched"]} for q in some]
+            wanted = {"$or": theirs, "expires": {"$gt": now}}
+            total += self._subscriptions.count_documents(wanted)
+        return total
+
+    def _some(
+        self, project: str, which: Document | None = None
+    ) -> Iterator[list[Document]]:
+        wanted = {"project": project, "live": True} | (which or {})
+        shown = {"base": 1, "ended": 1, "watched": 1}
+        found = self._queues.find(wanted, shown)
         some: list[Document] = []
         for queue in found:
             some.append(queue)

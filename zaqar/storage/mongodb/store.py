@@ -184,6 +184,10 @@ class MongoStore(MongoOutboxes):
         return self._statistics.read(key, now)
 
     @step
+    def count_subscriptions(self, project: str, *, now: float) -> int:
+        return self._measuring.subscriptions(project, now)
+
+    @step
     def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
         return self._measuring.measure(project, sizes=sizes, now=now)
 

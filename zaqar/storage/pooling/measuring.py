@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the messages of a project come to, over all pools."""
+"""What the messages and subscriptions of a project come to, over all pools."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 from oslo_log import log
 
 from zaqar.errors import PoolNotFound, StorageUnavailable
 from zaqar.model import Usage
+from zaqar.storage.base import Store
 from zaqar.storage.pooling.pools import Pools
 
 LOG = log.getLogger(__name__)
+T = TypeVar("T")
 
 MAX_KNOWN = 50_000
 
@@ -19,26 +24,50 @@ class Measuring:
         self._pools = pools
         # What was in a pool the last time, by project and pool.
         self._known: dict[tuple[str, str], Usage] = {}
+        self._subscribed: dict[tuple[str, str], int] = {}
 
     def measure(self, project: str, *, sizes: bool, now: float) -> Usage:
         """Add up the pools; one that does not answer has what it had."""
         messages = size = 0
         for _, id in self._pools.all():
-            found = self._of_pool(project, id, sizes, now)
+            found = self._of_pool(
+                (project, id),
+                self._known,
+                lambda store: store.measure_usage(project, sizes=sizes, now=now),
+                Usage(),
+            )
             messages += found.messages
             size += found.bytes
         return Usage(messages, size)
 
-    def _of_pool(self, project: str, id: str, sizes: bool, now: float) -> Usage:
+    def subscriptions(self, project: str, *, now: float) -> int:
+        """Add up the pools, as above."""
+        return sum(
+            self._of_pool(
+                (project, id),
+                self._subscribed,
+                lambda store: store.count_subscriptions(project, now=now),
+                0,
+            )
+            for _, id in self._pools.all()
+        )
+
+    def _of_pool(
+        self,
+        place: tuple[str, str],
+        known: dict[tuple[str, str], T],
+        ask: Callable[[Store], T],
+        nothing: T,
+    ) -> T:
+        """Ask the pool of a project and a pool; remember what it says."""
         try:
-            store = self._pools.store(id)
-            found = store.measure_usage(project, sizes=sizes, now=now)
+            found = ask(self._pools.store(place[1]))
         except PoolNotFound:
-            return Usage()
+            return nothing
         except StorageUnavailable as error:
             LOG.warning("A pool is not measured, and counts as before: %s", error)
-            return self._known.get((project, id), Usage())
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
-        self._known[project, id] = found
+            return known.get(place, nothing)
+        if len(known) >= MAX_KNOWN:
+            known.clear()
+        known[place] = found
         return found

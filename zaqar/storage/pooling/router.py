@@ -112,6 +112,9 @@ class Router(RoutedOutboxes):
     def queue_stats(self, key: QueueKey, *, now: float) -> QueueStats:
         return self._routing.at(key, lambda store: store.queue_stats(key, now=now))
 
+    def count_subscriptions(self, project: str, *, now: float) -> int:
+        return self._measuring.subscriptions(project, now=now)
+
     def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
         return self._measuring.measure(project, sizes=sizes, now=now)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the messages of a project come to.
+"""What the messages of a project come to, and how many subscriptions it has.
 
 How many they are is one number of each queue. Their sizes are in each message alone:
 these are read some at a time, so that the server serves others in between.
@@ -23,7 +23,7 @@ def measure(
     """Return how many live messages there are, and with `sizes` their bytes."""
     messages = size = 0
     for some in index.of(project):
-        counts = _counts(client, keys, some, now)
+        counts = _counts(client, keys, some, "e", now)
         messages += sum(counts)
         if sizes:
             deep = [key for key, count in zip(some, counts, strict=True) if count]
@@ -31,9 +31,19 @@ def measure(
     return Usage(messages, size)
 
 
-def _counts(client: Client, keys: Keys, some: list[QueueKey], now: float) -> list[int]:
-    """Return the number of live messages of each queue."""
-    ends = [f"{keys.record(key)}:e" for key in some]
+def subscriptions(
+    client: Client, keys: Keys, index: Index, project: str, now: float
+) -> int:
+    """Return how many live subscriptions there are."""
+    parts = (_counts(client, keys, some, "u:e", now) for some in index.of(project))
+    return sum(map(sum, parts))
+
+
+def _counts(
+    client: Client, keys: Keys, some: list[QueueKey], name: str, now: float
+) -> list[int]:
+    """Return of each queue how many things in a set of ends do not end before now."""
+    ends = [f"{keys.record(key)}:{name}" for key in some]
     return client.ask_each(
         [(end, ("ZCOUNT", end, f"({now!r}", "+inf")) for end in ends]
     )

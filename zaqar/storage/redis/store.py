@@ -170,6 +170,11 @@ class RedisStore(RedisOutboxes):
             Landmark(newest.decode(), float(latest)),
         )
 
+    def count_subscriptions(self, project: str, *, now: float) -> int:
+        return measuring.subscriptions(
+            self._client, self._keys, self._index, project, now
+        )
+
     def measure_usage(self, project: str, *, sizes: bool, now: float) -> Usage:
         return measuring.measure(
             self._client, self._keys, self._index, project, sizes=sizes, now=now

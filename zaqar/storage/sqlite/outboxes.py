@@ -59,6 +59,10 @@ class SqliteOutboxes:
             )
         )
 
+    def count_subscriptions(self, project: str, *, now: float) -> int:
+        with self._database.reading() as connection:
+            return subscription_steps.count(connection, project, now)
+
     def remove_subscription(self, key: QueueKey, id: str) -> None:
         def remove(connection: sqlite3.Connection) -> None:
             outbox = subscription_steps.outbox_of(connection, key)

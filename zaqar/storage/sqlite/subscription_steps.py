@@ -21,6 +21,12 @@ FIELDS = "id, subscriber, ttl, created, options, confirmed"
 
 LIVE = f"SELECT {FIELDS} FROM subscriptions WHERE outbox = :outbox AND expires > :now"
 
+COUNT = """
+    SELECT count(*) FROM queues
+    JOIN subscriptions ON subscriptions.outbox = queues.outbox
+    WHERE project = ? AND expires > ?
+"""
+
 # One whose time is over makes room for its successor.
 PUT = """
     INSERT OR REPLACE INTO subscriptions
@@ -101,6 +107,12 @@ def page(
     )
     items = tuple(map(decode, found.fetchall()))
     return Page(items, items[-1].id if items else None)
+
+
+def count(connection: sqlite3.Connection, project: str, now: float) -> int:
+    """Return how many live subscriptions the project has."""
+    (number,) = connection.execute(COUNT, (project, now)).fetchone()
+    return int(number)
 
 
 def replace(
