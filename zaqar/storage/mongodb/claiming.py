@@ -21,6 +21,9 @@ from zaqar.storage.mongodb.documents import (
 )
 from zaqar.storage.mongodb.reading import BY_ID
 
+# The condition that a message that was fresh still is.
+FRESH: Document = {"counted": {"$exists": False}}
+
 
 class Terms(msgspec.Struct, frozen=True):
     """What a claim says: how long it lasts, and what its messages gain by it."""
@@ -61,18 +64,21 @@ def taking(
     The first message that is written carries the head: it fails if the claim exists.
     By `taker` whoever takes them tells them from what a twin takes.
     """
+    first, *others = documents
     groups: dict[Kind, list[str]] = {}
-    for each in documents:
+    for each in others:
         groups.setdefault(_kind(each, terms), []).append(each["_id"])
-    updates: list[UpdateOne | UpdateMany] = []
+    fields: Document = {"taker": taker}
+    kind = _kind(first, terms)
+    # PERF: where only one of all is the head, by a condition of the one update of all,
+    # the server takes 6 % more.
+    head = _update(kind, terms, fields | {"head": terms.claim})
+    updates: list[UpdateOne | UpdateMany] = [
+        UpdateOne(_free(name, first["_id"], kind), head, hint=BY_ID)
+    ]
     for kind, ids in groups.items():
-        # They are written in the order of their `_id`s.
-        head = "" if updates else min(ids)
         free = _free(name, {"$in": ids}, kind)
-        update = _update(kind, terms, {"taker": taker}, head)
-        # The driver repeats an update of one after a failure, and no other.
-        send = UpdateOne if len(ids) == 1 else UpdateMany
-        updates.append(send(free, update, hint=BY_ID))
+        updates.append(UpdateMany(free, _update(kind, terms, fields), hint=BY_ID))
     return updates
 
 
@@ -87,10 +93,15 @@ class Kind(NamedTuple):
     claims: int | None
 
 
+def is_fresh(document: Document) -> bool:
+    """Say whether no count can change what is known of it, as long as it is FRESH."""
+    return not ("counted" in document or "uncounted" in document)
+
+
 def _kind(document: Document, terms: Terms) -> Kind:
     return Kind(
         document["expires"] < terms.until,
-        not ("counted" in document or "uncounted" in document),
+        is_fresh(document),
         document.get("claims", 0) if terms.counts else None,
     )
 
@@ -99,30 +110,25 @@ def _free(name: str, ids: str | Document, kind: Kind) -> Document:
     """Return the filter of what is free still, or again but as it was."""
     free: Document = {"queue": name, "_id": ids, "state": {"$lt": CLAIMED}}
     if kind.is_fresh:
-        free["counted"] = {"$exists": False}
+        free |= FRESH
     if kind.claims is not None:
         # Else one that was claimed meanwhile would be claimed too often.
         free["claims"] = kind.claims or {"$in": [None, 0]}
     return free
 
 
-def _update(kind: Kind, terms: Terms, more: Document, head: str) -> Document | Pipeline:
-    """Return the update of a kind of messages; `head` is the `_id` of the one that
-    becomes the head, if it is among them."""
+def _update(kind: Kind, terms: Terms, more: Document) -> Document | Pipeline:
+    """Return the update of a kind of messages, with the fields that it sets besides."""
     fields = terms.fields | more | (terms.longer if kind.is_short else {})
-    if kind.is_fresh and not head:
+    if kind.is_fresh:
         # PERF: the server need not compute what is known.
         update: Document = {"$set": fields | {"uncounted": note(ONE, HELD)}}
         return update | {"$inc": {"claims": 1}} if terms.counts else update
     # What was sent is data, even if it begins with a dollar.
     given: Document = {field: {"$literal": fields[field]} for field in fields}
-    given["uncounted"] = note(ONE, HELD) if kind.is_fresh else noted(HELD)
+    given["uncounted"] = noted(HELD)
     if terms.counts:
         given["claims"] = {"$add": [{"$ifNull": ["$claims", 0]}, 1]}
-    if head:
-        is_head = {"$eq": ["$_id", {"$literal": head}]}
-        its = {"$literal": terms.claim}
-        given["head"] = {"$cond": [is_head, its, "$$REMOVE"]}
     return [{"$set": given}]
 
 
