@@ -11,6 +11,7 @@ from tests.contract.outboxes import ANOTHER, ME, lease
 from tests.contract.subscriptions import OTHER, subscribe
 from tests.model_store import ModelStore
 from tests.storage.pooling.conftest import Deployment, pool
+from zaqar.errors import StorageUnavailable
 from zaqar.storage.pooling.router import Router
 
 
@@ -53,3 +54,19 @@ def test_pool_that_hangs_is_heard_when_it_answers(
 def test_other_holders_get_nothing_of_it(router: Router) -> None:
     assert sorted(lease(router), key=str) == sorted([KEY, OTHER], key=str)
     assert lease(router, ANOTHER) == []
+
+
+def test_store_that_opens_after_the_end_is_closed_at_once(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment.register(pool("a"))
+    pools = deployment.pools()
+    closed: list[Any] = []
+    monkeypatch.setattr(ModelStore, "close", lambda store: closed.append(store))
+    pools.close()
+    assert closed == []
+
+    with pytest.raises(StorageUnavailable):
+        pools.store("id-a")
+
+    assert len(closed) == 1

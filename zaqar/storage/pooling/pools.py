@@ -78,6 +78,7 @@ class Pools:
         # By what they were opened with; a pool that is changed gets another.
         self._stores: dict[tuple[str, str], Store] = {}
         self._retired: list[tuple[float, Store]] = []
+        self._closed = False
 
     # The directory --------------------------------------------------------------------
 
@@ -212,6 +213,10 @@ class Pools:
                     raise StorageUnavailable(
                         f"Pool {pool.name} cannot be opened: {error}"
                     ) from None
+                if self._closed:
+                    # Whoever asks a slow pool in the background may come after the end.
+                    self._stores.pop(place).close()
+                    raise StorageUnavailable(f"Pool {pool.name} is not used any more")
             return self._stores[place]
 
     def _retire(self) -> None:
@@ -228,6 +233,7 @@ class Pools:
                 store.close()
 
     def close(self) -> None:
+        self._closed = True
         stores = [*self._stores.values(), *(store for _, store in self._retired)]
         if self._virtual is not None:
             stores.append(self._virtual)
