@@ -175,6 +175,8 @@ def _register_keystone(config: Any) -> None:
     config.set_default(
         "http_connect_timeout", KEYSTONE_SECONDS, group="keystone_authtoken"
     )
+    # The other pool imports eventlet where it is, and workers do not end then.
+    config.set_default("memcache_use_advanced_pool", False, group="keystone_authtoken")
 
 
 def _check_values(config: Any) -> None:

@@ -212,5 +212,17 @@ def check(config: Any) -> None:
         raise ValueError("delay_auth_decision: nobody else decides here.")
     if options.cache:
         raise ValueError("cache: use memcached_servers.")
-    if options.memcached_servers and not importlib.util.find_spec("memcache"):
-        raise ValueError("memcached_servers needs the package python-memcached.")
+    if options.memcached_servers:
+        _check_memcached(options)
+
+
+def _check_memcached(options: Any) -> None:
+    """Raise ValueError if the package is missing that would be imported later."""
+    binary = ("memcache_tls_enabled", "memcache_sasl_enabled")
+    chosen = [name for name in binary if getattr(options, name, False)]
+    module, package = ("bmemcached", "python-binary-memcached")
+    if not chosen:
+        module, package = ("memcache", "python-memcached")
+    if not importlib.util.find_spec(module):
+        named = chosen[0] if chosen else "memcached_servers"
+        raise ValueError(f"{named} needs the package {package}.")
