@@ -234,6 +234,7 @@ def test_what_must_not_be_skipped_is_here() -> None:
         "redis": "redis",
         "mongodb": "pymongo",
         "keystone": "keystone",
+        "memcached": "memcache",
     }
     required = [
         name for name in os.environ.get("ZAQAR_TEST_REQUIRE", "").split(",") if name
