@@ -2,8 +2,10 @@
 """The ends of a queue, as statistics tell them, by what a process knows of them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.contract.arrange import (
     KEY,
@@ -18,6 +20,7 @@ from zaqar.model import QueueStats
 from zaqar.storage.mongodb import counting, ends
 from zaqar.storage.mongodb.counting import MANY_NOTES
 from zaqar.storage.mongodb.documents import name_of
+from zaqar.storage.mongodb.reading import View
 from zaqar.storage.mongodb.store import MongoStore
 
 NAME = name_of(KEY)
@@ -81,6 +84,29 @@ def test_what_comes_free_again_is_an_end(store: MongoStore, other: MongoStore) -
 
     assert ends_of(store) == [ids[1], ids[3]]
     assert ids_of(other.pop_messages(KEY, 10, now=T0)) == ids[1:]
+
+
+def test_what_is_released_between_the_parts_of_a_reading_is_an_end_later(
+    store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = post(store, 4)
+    held, _ = claim(other, limit=1)
+    viewing = store._statistics._viewing
+    read = viewing.view
+
+    def view(*parts: Any) -> View:
+        # What is free was read before the release, and what is claimed after it.
+        seen = read(*parts)
+        monkeypatch.undo()
+        other.release_claim(KEY, held, now=T0)
+        first = min(each["number"] for each in seen.found if "number" in each)
+        left = [each for each in seen.found if each.get("number") != first]
+        return structs.replace(seen, found=left)
+
+    monkeypatch.setattr(viewing, "view", view)
+    store.queue_stats(KEY, now=T0)
+
+    assert ends_of(store) == [ids[0], ids[3]]
 
 
 def test_queue_that_is_made_again_has_new_ends(

@@ -27,9 +27,11 @@ class Search(NamedTuple):
     """Where the ends are looked for."""
 
     floor: Floor | None = None
-    # Nothing lives below this number, known since `at`.
+    # Nothing lives below this number, known since `at`, when so many times messages had
+    # come free at their old places.
     oldest: int = 0
     at: float = 0.0
+    freed: int = 0
     # The last number that was seen to live, and when.
     newest: int = 0
     seen: float = 0.0
@@ -101,7 +103,14 @@ class Ends:
         return known._replace(floor=self._floors.of(name))
 
     def is_right(self, name: str, search: Search, view: View) -> bool:
-        """Say whether nothing has come free below the floor of a search."""
+        """Say whether nothing has come free below where a search began; if it has,
+        forget that.
+
+        A message that is released between the parts of one reading is in neither end.
+        """
+        if search.oldest and search.freed != view.freed:
+            self._known.pop(name, None)
+            return False
         floor = search.floor
         return floor is None or self._floors.is_right(name, floor, view)
 
@@ -116,7 +125,9 @@ class Ends:
         if len(self._known) >= MANY:
             self._known.clear()
         newest = max(numbers, default=oldest)
-        self._known[name] = Search(None, oldest, search.at, newest, time.monotonic())
+        self._known[name] = Search(
+            None, oldest, search.at, view.freed, newest, time.monotonic()
+        )
         free = [each["number"] for each in found if each["state"] == FREE]
         if not view.can_delay:
             self._floors.learn(name, search.floor, view, min(free, default=None))
