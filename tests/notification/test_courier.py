@@ -145,6 +145,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(courier, "PATIENCE", 0.02)
     monkeypatch.setattr(courier, "PAUSE", 0.01)
     monkeypatch.setattr(courier, "UNAVAILABLE_SECONDS", 0.01)
+    monkeypatch.setattr(courier, "PACE", 0.01)
 
 
 Run = Callable[[Callable[[Desk], Awaitable[None]]], None]
@@ -162,6 +163,36 @@ def test_everybody_is_told_of_everything_in_order(run: Run) -> None:
         )
         assert len(desk.subscribers.tried) == 750
         assert desk.lease() == []
+
+    run(test)
+
+
+def test_queue_is_read_again_at_its_pace_unless_a_round_was_full(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "PACE", 10**6)
+    # What a round gave back would wait for the next one, so long.
+    monkeypatch.setattr(courier, "PATIENCE", NEVER_LONG)
+
+    async def test(desk: Desk) -> None:
+        desk.subscribe("http://a")
+        ids = desk.post(courier.NOTICES + 1)
+        desk.lease()
+
+        serving = asyncio.create_task(desk.courier().serve(desk.stopping))
+        deadline = time.monotonic() + NEVER_LONG
+        while len(told := desk.subscribers.told.get("http://a", [])) < len(ids):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        desk.post(1)
+        # It has had every occasion: a round takes a few turns of the loop.
+        for _ in range(1000):
+            await asyncio.sleep(0)
+
+        assert told == ids
+        assert not serving.done()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
 
     run(test)
 

@@ -27,6 +27,9 @@ LOG = log.getLogger(__name__)
 PATIENCE = 0.5
 # How long to wait for something to happen where all that is left is being sent.
 PAUSE = 0.1
+# How often a queue is read at most, unless it has more than a round takes.
+# PERF: each round costs the store two transactions, which posts wait for.
+PACE = 0.1
 # How long an outbox is held, and how often that is renewed at least.
 LEASE_SECONDS = 20.0
 RENEWAL_SECONDS = 5.0
@@ -105,7 +108,7 @@ class Courier:
         self._renewed = time.monotonic()
         # Not known yet; no round is huge if there are more.
         self._subscribers = 100
-        self._deliveries = 0
+        self._most = self._deliveries = 0
 
     async def serve(self, stopping: asyncio.Event) -> None:
         """Deliver until nothing is left to do, or somebody else does it, or the end."""
@@ -126,6 +129,7 @@ class Courier:
         try:
             # What is not settled yet would be read, and sent, again.
             await self._settle()
+            read_at = time.monotonic()
             work = Work() if stopping else await self._read()
             began = self._begin(work)
             await self._wait(began)
@@ -138,14 +142,22 @@ class Courier:
             return not stopping
         if not began and self._lines:
             await self._something_happens()
+        elif (began or work.notices) and not self._is_full(work):
+            await asyncio.sleep(PACE - (time.monotonic() - read_at))
         return bool(began or self._lines or work.notices or self._unsettled())
 
     async def _read(self) -> Work:
         share = max(1, ROUND // self._subscribers)
-        self._deliveries = min(DELIVERIES, share)
-        work = await self._office.read(self._key, min(NOTICES, share), self._deliveries)
+        self._most, self._deliveries = min(NOTICES, share), min(DELIVERIES, share)
+        work = await self._office.read(self._key, self._most, self._deliveries)
         self._subscribers = max(1, len(work.subscriptions))
         return work
+
+    def _is_full(self, work: Work) -> bool:
+        """Say whether there may be more than was read."""
+        return (
+            len(work.notices) >= self._most or len(work.deliveries) >= self._deliveries
+        )
 
     def _begin(self, work: Work) -> list[Line]:
         """Let lines begin for all who are free; what others are owed waits."""

@@ -7,6 +7,7 @@ Pure. Bodies of messages are JSON text and stay the text they are.
 import json
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -35,11 +36,16 @@ class Notification(msgspec.Struct, frozen=True):
 
 def notification(queue: str, body: bytes, ttl: int, delay: int = 0) -> Notification:
     """Return what subscribers get of a message whose body is this JSON text."""
+    return Notification(b'{"ttl": %d, "body": %b, %b' % (ttl, body, _end(queue, delay)))
+
+
+# PERF: of a delivery's processor time this was one part in twenty.
+@lru_cache(maxsize=1024)
+def _end(queue: str, delay: int) -> bytes:
     ends: dict[str, str | int] = {"Message_Type": "Notification", "queue_name": queue}
     if delay:
         ends = {"delay": delay, **ends}
-    text = b'{"ttl": %d, "body": %b, %b' % (ttl, body, json.dumps(ends)[1:].encode())
-    return Notification(text)
+    return json.dumps(ends)[1:].encode()
 
 
 def filled(template: str, document: bytes, limit: int) -> bytes:
