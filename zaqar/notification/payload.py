@@ -39,7 +39,7 @@ def notification(queue: str, body: bytes, ttl: int, delay: int = 0) -> Notificat
     return Notification(b'{"ttl": %d, "body": %b, %b' % (ttl, body, _end(queue, delay)))
 
 
-# PERF: of a delivery's processor time this was one part in twenty.
+# PERF: json.dumps showed as 3 to 6 % of a delivery's processor time.
 @lru_cache(maxsize=1024)
 def _end(queue: str, delay: int) -> bytes:
     ends: dict[str, str | int] = {"Message_Type": "Notification", "queue_name": queue}
