@@ -26,7 +26,7 @@ LOG = log.getLogger(__name__)
 T = TypeVar("T")
 
 # How often it is looked for work where there was none.
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 UNAVAILABLE_SECONDS = 1.0
 # Queues that are held at once; of these, shared by tenants, those that are served and
 # attempts that run; and calls of the store.
