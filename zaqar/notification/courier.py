@@ -29,7 +29,7 @@ PATIENCE = 0.5
 PAUSE = 0.1
 # How often a queue is read at most, unless it has more than a round takes.
 # PERF: each round costs the store two transactions, which posts wait for.
-PACE = 0.1
+PACE = 0.2
 # How long an outbox is held, and how often that is renewed at least.
 LEASE_SECONDS = 20.0
 RENEWAL_SECONDS = 5.0

@@ -2,6 +2,7 @@
 """Finds queues that owe their subscribers something, and has couriers serve them."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +26,10 @@ from zaqar.service import Service
 LOG = log.getLogger(__name__)
 T = TypeVar("T")
 
-# How often it is looked for work where there was none.
+# How often it is looked for work; and where there was none for a while.
 POLL_SECONDS = 0.05
+IDLE_POLL_SECONDS = 0.1
+IDLE_AFTER_SECONDS = 10.0
 UNAVAILABLE_SECONDS = 1.0
 # Queues that are held at once; of these, shared by tenants, those that are served and
 # attempts that run; and calls of the store.
@@ -52,6 +55,7 @@ class Dispatcher:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbox")
         self._queues, self._attempts = Shares(QUEUES), Shares(ATTEMPTS)
         self._held: dict[QueueKey, asyncio.Task[None]] = {}
+        self._found_at = -IDLE_AFTER_SECONDS
         self._office = Office(
             read=self._read,
             settle=self._settle,
@@ -65,9 +69,10 @@ class Dispatcher:
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until told to stop; what is being sent then is finished."""
         while not stopping.is_set():
-            pause = POLL_SECONDS
             try:
                 await self._look_for_work(stopping)
+                is_idle = time.monotonic() - self._found_at > IDLE_AFTER_SECONDS
+                pause = IDLE_POLL_SECONDS if is_idle else POLL_SECONDS
             except StorageUnavailable as error:
                 LOG.warning("Deliveries wait for the store: %s", error)
                 pause = UNAVAILABLE_SECONDS
@@ -92,6 +97,7 @@ class Dispatcher:
             now=self._service.now(),
         )
         for key in keys:
+            self._found_at = time.monotonic()
             if key not in self._held:
                 task = asyncio.create_task(self._serve(key, stopping))
                 self._held[key] = task

@@ -20,7 +20,7 @@ from math import inf
 from typing import Any
 
 import msgspec
-from pymongo import DeleteOne, UpdateOne
+from pymongo import DeleteOne, UpdateOne, WriteConcern
 
 from zaqar.model import Attempt, Delivery, Page, Settled
 from zaqar.storage.delivering import KEPT_ATTEMPTS, KEPT_FAILURES
@@ -38,7 +38,8 @@ TOGETHER = 100
 class Deliveries:
     def __init__(self, database: Any) -> None:
         self._deliveries = database.deliveries
-        self._subscriptions = database.subscriptions
+        # What a log has lost with a server that was replaced is missing there only.
+        self._logs = database.subscriptions.with_options(write_concern=WriteConcern(1))
 
     def add(self, name: str, outbox: int, order: int, delivery: Delivery) -> None:
         """Let it wait, if it is not there."""
@@ -94,7 +95,7 @@ class Deliveries:
             for id, new in attempts.items()
         ]
         if steps:
-            self._subscriptions.bulk_write(steps, ordered=False)
+            self._logs.bulk_write(steps, ordered=False)
 
     def due(
         self,
