@@ -5,6 +5,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -102,6 +103,38 @@ def test_who_hangs_with_many_queues_leaves_room_for_other_projects(
         assert all.silent.connections == PLACES // 2
 
     deliver(service, test)
+
+
+def test_queue_that_is_released_while_the_store_answers_is_asked_for_again(
+    service: Service,
+) -> None:
+    """Its courier knows no more whether it is ours: nobody may send by that answer."""
+    key = QueueKey("p", "q")
+    subscribe(service.store, "http://a", key, now=time.time())
+    post(service.store, key=key, now=time.time())
+
+    async def run(senders: Senders) -> None:
+        delivering = Dispatcher(service, senders, "holder")
+        delivering._held[key] = asyncio.create_task(asyncio.sleep(0))
+        lease = service.store.lease_outboxes
+
+        def answered_late(*given: Any, **named: Any) -> list[QueueKey]:
+            found = lease(*given, **named)
+            del delivering._held[key]
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(service.store, "lease_outboxes", answered_late)
+            await delivering._look_for_work(asyncio.Event())
+
+        assert delivering._held == {}
+        # It was given back, so anybody may have it at once.
+        other = service.store.lease_outboxes(
+            "another", seconds=20, limit=1, now=time.time()
+        )
+        assert other == [key]
+
+    asyncio.run(with_senders(run, OPEN))
 
 
 def test_each_subscription_is_told_of_what_passes_its_filter(

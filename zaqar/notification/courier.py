@@ -38,6 +38,8 @@ RENEWAL_SECONDS = 5.0
 ROUND = 2000
 NOTICES = 100
 DELIVERIES = 50
+# Where they were not counted yet.
+GUESSED_SUBSCRIBERS = 100
 # How late it is tried again where the fault was ours.
 BROKEN_SECONDS = 30.0
 # While the store does not answer.
@@ -106,8 +108,8 @@ class Courier:
         self._attempts: dict[str, list[Attempt]] = {}
         self._changed = asyncio.Event()
         self._renewed = time.monotonic()
-        # Not known yet; no round is huge if there are more.
-        self._subscribers = 100
+        # Not known yet: the first round takes one delivery of each.
+        self._subscribers: int | None = None
         self._most = self._deliveries = 0
 
     async def serve(self, stopping: asyncio.Event) -> None:
@@ -147,8 +149,9 @@ class Courier:
         return bool(began or self._lines or work.notices or self._unsettled())
 
     async def _read(self) -> Work:
-        share = max(1, ROUND // self._subscribers)
-        self._most, self._deliveries = min(NOTICES, share), min(DELIVERIES, share)
+        share = max(1, ROUND // (self._subscribers or GUESSED_SUBSCRIBERS))
+        self._most = min(NOTICES, share)
+        self._deliveries = min(DELIVERIES, share) if self._subscribers else 1
         work = await self._office.read(self._key, self._most, self._deliveries)
         self._subscribers = max(1, len(work.subscriptions))
         return work

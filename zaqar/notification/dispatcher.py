@@ -88,6 +88,7 @@ class Dispatcher:
     async def _look_for_work(self, stopping: asyncio.Event) -> None:
         if len(self._held) >= HELD:
             return
+        before = set(self._held)
         keys = await self._call(
             self._service.store.lease_outboxes,
             self._holder,
@@ -98,9 +99,15 @@ class Dispatcher:
         )
         for key in keys:
             self._found_at = time.monotonic()
-            if key not in self._held:
-                task = asyncio.create_task(self._serve(key, stopping))
-                self._held[key] = task
+            if key in self._held:
+                continue
+            if key in before:
+                # Its courier has released it, before the answer or after it: it may be
+                # ours or not, and is asked for again.
+                await self._release(key)
+                continue
+            task = asyncio.create_task(self._serve(key, stopping))
+            self._held[key] = task
 
     async def _serve(self, key: QueueKey, stopping: asyncio.Event) -> None:
         project, _ = owner_of(key)

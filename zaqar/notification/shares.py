@@ -2,8 +2,8 @@
 """Places that tenants share, such as attempts that run at once. Knows nothing of these.
 
 Who holds as many as are free gets no more: one tenant has half of all places at most,
-another one half of the rest, and so on, so there is always room for one that needs
-little. Tenants that wait take turns, however many of each wait.
+another one half of the rest, and so on, until the places of many such tenants are all
+there are. Tenants that wait take turns, however many of each wait.
 """
 
 import asyncio

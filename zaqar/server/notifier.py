@@ -22,6 +22,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 
 from oslo_log import log
 
@@ -82,7 +83,8 @@ def run(
     ConfigurationError."""
     # Attempts are sockets, and the usual limit is 1024 files.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     built = service.build(settings)
     start_clock(built)
     try:

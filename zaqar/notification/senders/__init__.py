@@ -37,7 +37,7 @@ def scheme_of(subscriber: str) -> str:
     return scheme.lower() if colon else ""
 
 
-# PERF: looking through the packages that are installed, 150 here, takes 30 ms.
+# PERF: looking through 150 installed packages takes 30 ms.
 @functools.cache
 def sender_of(scheme: str) -> type[Sender]:
     """Return the class that delivers to a scheme. Raises InvalidRequest."""

@@ -206,18 +206,20 @@ class Pools:
         if store is not None:
             return store
         with self._opening.setdefault(place, threading.Lock()):
-            if place not in self._stores:
-                try:
-                    self._stores[place] = self._open(pool.uri, pool.options)
-                except ConfigurationError as error:
-                    raise StorageUnavailable(
-                        f"Pool {pool.name} cannot be opened: {error}"
-                    ) from None
-                if self._closed:
-                    # Whoever asks a slow pool in the background may come after the end.
-                    self._stores.pop(place).close()
-                    raise StorageUnavailable(f"Pool {pool.name} is not used any more")
-            return self._stores[place]
+            if place in self._stores:
+                return self._stores[place]
+            try:
+                store = self._open(pool.uri, pool.options)
+            except ConfigurationError as error:
+                raise StorageUnavailable(
+                    f"Pool {pool.name} cannot be opened: {error}"
+                ) from None
+            if self._closed:
+                # Whoever asks a slow pool in the background may come after the end.
+                store.close()
+                raise StorageUnavailable(f"Pool {pool.name} is not used any more")
+            self._stores[place] = store
+            return store
 
     def _retire(self) -> None:
         """Put the stores aside that no pool has any more."""
