@@ -9,9 +9,11 @@ tests are skipped, unless `ZAQAR_TEST_REQUIRE` names `mongodb`.
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -238,15 +240,26 @@ class MongoReplicaSet:
             server.kill()
 
 
+@cache
+def shared_client(uri: str) -> pymongo.MongoClient[Any]:
+    """Return the client that prepares the server of `mongo_uri` for tests."""
+    return pymongo.MongoClient(uri)
+
+
 @pytest.fixture(scope="session")
-def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mongo_uri() -> Iterator[str]:
     """The URI of a replica set that tests share; each uses a database of its own."""
     if uri := os.environ.get("ZAQAR_TEST_MONGODB_URI"):
         yield uri
+        shared_client(uri).close()
         return
-    server = MongoServer(tmp_path_factory.mktemp("mongo"))
-    yield server.uri
-    server.kill()
+    # Nobody kills it, so nothing of it has to be on a disk.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="zaqar-mongo-", dir=memory) as folder:
+        server = MongoServer(Path(folder))
+        yield server.uri
+        shared_client(server.uri).close()
+        server.kill()
 
 
 @pytest.fixture

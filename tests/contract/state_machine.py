@@ -377,13 +377,16 @@ def _outcome(
 
 
 class StateMachineContract:
+    # How many sequences are tried; ZAQAR_TEST_EXAMPLES overrides it.
+    examples = 60
+
     def test_any_sequence_of_operations_has_the_effect_it_has_on_the_model(
         self, open_empty: Callable[[], Store]
     ) -> None:
         run_state_machine_as_test(
             lambda: StoreMachine(open_empty),
             settings=settings(
-                max_examples=int(os.environ.get("ZAQAR_TEST_EXAMPLES", "60")),
+                max_examples=int(os.environ.get("ZAQAR_TEST_EXAMPLES", self.examples)),
                 stateful_step_count=50,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

@@ -3,9 +3,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from pymongo import MongoClient
 
-from tests.mongo_servers import mongo_replica_set, mongo_uri, own_mongo
+from tests.mongo_servers import (
+    mongo_replica_set,
+    mongo_uri,
+    own_mongo,
+    shared_client,
+)
 from zaqar.storage.mongodb import indexes
 from zaqar.storage.mongodb.store import MongoStore
 
@@ -16,9 +20,8 @@ NAME = "contract"
 
 def emptied(uri: str) -> str:
     """Return the name of a database that holds nothing; its indexes stay."""
-    with MongoClient(uri) as client:
-        for collection in indexes.STORE:
-            client[NAME][collection].delete_many({})
+    for collection in indexes.STORE:
+        shared_client(uri)[NAME][collection].delete_many({})
     return NAME
 
 

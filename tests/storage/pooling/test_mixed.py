@@ -63,8 +63,12 @@ def mixed(folder: Path, redis: str, mongo: str) -> Callable[[], Router]:
     return open_router
 
 
+# Without coverage where the same code runs a second time: it is a quarter of the time.
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("in_turn")
 class TestMixedPools(OutboxesOfPools, StoreContract, StateMachineContract):
+    examples = 20
+
     @pytest.fixture
     def opener(
         self, tmp_path: Path, redis_uri: str, mongo_uri: str
