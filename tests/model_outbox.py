@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What queues owe their subscribers, in lists and dictionaries (see `model_store`)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class StoredOutbox:
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     holder: str | None = None
     held_until: float = 0.0
+    released: float = 0.0
 
     def settle(self, now: float) -> int:
         """Drop expired subscriptions with all that is theirs; return how many."""
@@ -120,15 +121,29 @@ class ModelOutboxes:
     # The outbox
 
     def lease_outboxes(
-        self, holder: str, *, seconds: float, limit: int, now: float
+        self,
+        holder: str,
+        *,
+        seconds: float,
+        limit: int,
+        without: Collection[str] = (),
+        anew: bool = False,
+        now: float,
     ) -> list[QueueKey]:
         with self._lock:
             found = []
             for key, queue in self._queues.items():
                 outbox, due = queue.outbox, queue.outbox.due()
-                is_free = outbox.holder in (None, holder) or outbox.held_until <= now
+                is_mine = outbox.holder == holder
+                if is_mine and anew and (due is None or due > now):
+                    outbox.holder = None
+                if is_mine:
+                    is_free = anew or outbox.held_until <= now + seconds / 2
+                else:
+                    is_held = outbox.holder is not None and outbox.held_until > now
+                    is_free = not (anew or is_held or key.project in without)
                 if due is not None and due <= now and is_free:
-                    found.append((due, key))
+                    found.append((max(due, outbox.released), key))
             found = sorted(found, key=lambda each: each[0])[:limit]
             for _, key in found:
                 outbox = self._queues[key].outbox
@@ -202,11 +217,11 @@ class ModelOutboxes:
                 for pair in failed[: max(0, len(failed) - KEPT_FAILURES)]:
                     del outbox.deliveries[pair]
 
-    def release_outbox(self, key: QueueKey, holder: str) -> None:
+    def release_outbox(self, key: QueueKey, holder: str, *, now: float) -> None:
         with self._lock:
             queue = self._queues.get(key)
             if queue is not None and queue.outbox.holder == holder:
-                queue.outbox.holder = None
+                queue.outbox.holder, queue.outbox.released = None, now
 
     def add_delivery(self, key: QueueKey, delivery: Delivery, *, now: float) -> None:
         with self._lock:

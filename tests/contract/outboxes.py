@@ -28,10 +28,10 @@ SECONDS = 15.0
 
 
 def lease(
-    store: Any, holder: str = ME, *, limit: int = 10, now: float = T0
+    store: Any, holder: str = ME, *, limit: int = 10, now: float = T0, **more: Any
 ) -> list[QueueKey]:
     leased: list[QueueKey] = store.lease_outboxes(
-        holder, seconds=SECONDS, limit=limit, now=now
+        holder, seconds=SECONDS, limit=limit, now=now, **more
     )
     return leased
 
@@ -123,7 +123,7 @@ class OutboxContract:
         assert lease(store) == [KEY]
         assert told(work(store)) == early
         settle(store, Settled(notices=tuple(early)))
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0)
         assert lease(store, now=T0 + 29.75) == []
         assert lease(store, now=T0 + 30) == [KEY]
         assert work(store, now=T0 + 30).notices == (
@@ -199,6 +199,70 @@ class OutboxContract:
         assert lease(store, ANOTHER, now=T0 + 12.5) == []
         assert lease(store, ME, now=T0 + 12.5) == [KEY]
 
+    def test_own_lease_is_not_given_again_in_its_first_half(self, store: Any) -> None:
+        subscribe(store)
+        post(store)
+        assert lease(store) == [KEY]
+
+        assert lease(store, now=T0 + 7) == []
+        assert lease(store, now=T0 + 7.5) == [KEY]
+        # It was given anew, for as long.
+        assert lease(store, now=T0 + 14.5) == []
+        assert lease(store, ANOTHER, now=T0 + 22) == []
+        assert lease(store, now=T0 + 15) == [KEY]
+
+    def test_who_begins_anew_gets_its_own_at_once_and_nothing_else(
+        self, store: Any
+    ) -> None:
+        idle = QueueKey(KEY.project, "idle")
+        for key, holder in ((KEY, ME), (OTHER, ANOTHER), (idle, ME)):
+            subscribe(store, key=key)
+            ids = post(store, key=key)
+            assert lease(store, holder) == [key]
+        settle(store, Settled(notices=tuple(ids)), idle)
+        subscribe(store, key=STRANGER)
+        post(store, key=STRANGER)
+
+        found = lease(store, anew=True, now=T0 + 1)
+
+        assert KEY in found and {*found} <= {KEY, idle}
+        assert lease(store, ANOTHER, anew=True, now=T0 + 1) == [OTHER]
+        if idle in found:
+            store.release_outbox(idle, ME, now=T0 + 1)
+        # What had nothing due is free as soon as it has.
+        post(store, key=idle, now=T0 + 1)
+        found = lease(store, ANOTHER, now=T0 + 1)
+        assert sorted(map(_pair, found)) == sorted(map(_pair, (STRANGER, idle)))
+
+    def test_projects_that_are_passed_over_get_no_new_leases(self, store: Any) -> None:
+        mine = [QueueKey(KEY.project, f"q{n}") for n in range(5)]
+        subscribe(store, key=mine[0])
+        post(store, key=mine[0])
+        assert lease(store) == mine[:1]
+        for seconds, key in enumerate([*mine[1:], STRANGER]):
+            subscribe(store, key=key)
+            post(store, key=key, now=T0 + seconds)
+
+        # Whoever they hide from the first page is not hidden.
+        found = lease(store, limit=2, without=[KEY.project, "p/ 2"], now=T0 + 6)
+        assert found == [STRANGER]
+        found = lease(store, limit=4, without=[STRANGER.project], now=T0 + 6)
+        assert sorted(map(_pair, found)) == sorted(map(_pair, mine[1:]))
+        # What it holds already is its own.
+        found = lease(store, without=[KEY.project, STRANGER.project], now=T0 + 7.5)
+        assert found == mine[:1]
+
+    def test_who_was_released_comes_behind_those_that_wait(self, store: Any) -> None:
+        for seconds, key in enumerate((KEY, OTHER)):
+            subscribe(store, key=key)
+            post(store, key=key, now=T0 + seconds)
+        assert lease(store, limit=1, now=T0 + 2) == [KEY]
+
+        store.release_outbox(KEY, ME, now=T0 + 2)
+
+        assert lease(store, limit=1, now=T0 + 2) == [OTHER]
+        assert lease(store, limit=1, now=T0 + 2) == [KEY]
+
     def test_lease_that_is_over_is_another_ones(self, store: Any) -> None:
         subscribe(store)
         post(store)
@@ -231,9 +295,9 @@ class OutboxContract:
         post(store)
         lease(store)
 
-        store.release_outbox(KEY, ANOTHER)
+        store.release_outbox(KEY, ANOTHER, now=T0)
         assert lease(store, ANOTHER) == []
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0)
         assert lease(store, ANOTHER) == [KEY]
         with pytest.raises(LeaseLost):
             settle(store)
@@ -265,7 +329,7 @@ class OutboxContract:
         settle(store, Settled(notices=tuple(first)), now=T0 + 1)
 
         assert told(work(store, now=T0 + 1)) == second
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0)
         assert lease(store, ANOTHER, now=T0 + 1) == [KEY]
 
     # Deliveries
@@ -280,7 +344,7 @@ class OutboxContract:
 
         assert told(work(store)) == [ids[1]]
         settle(store, Settled(notices=(ids[1],)))
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0)
         assert lease(store) == []
 
     def test_waiting_delivery_comes_back_when_it_is_due(self, store: Any) -> None:
@@ -290,7 +354,7 @@ class OutboxContract:
         failed = Delivery(id, some_notices(ids)[0], 2, T0 + 5)
 
         settle(store, Settled(notices=tuple(ids), waiting=(failed,)))
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0)
 
         assert lease(store, now=T0 + 4.75) == []
         assert work(store, now=T0 + 4.75).deliveries == ()
@@ -360,7 +424,7 @@ class OutboxContract:
         failed = Delivery(id, some_notices(ids)[0], 14, None)
 
         settle(store, Settled(notices=tuple(ids), waiting=(failed,)))
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0)
 
         assert lease(store, now=T0 + 200) == []
         assert work(store, now=T0 + 200).deliveries == ()
@@ -373,7 +437,7 @@ class OutboxContract:
         lease(store)
         dead = [Delivery(id, notice, 14, None) for notice in some_notices(ids)]
         settle(store, Settled(notices=tuple(ids), waiting=tuple(dead)))
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0)
 
         assert store.replay_deliveries(KEY, id, [ids[1], "unknown"], now=T0 + 9) == 1
         assert lease(store, now=T0 + 9) == [KEY]
@@ -483,7 +547,7 @@ class OutboxContract:
             store,
             Settled(tuple(ids), (Delivery(id, some_notices(ids)[0], 1, T0 + 70),)),
         )
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0)
 
         found = work(store, now=T0 + 80)
         assert (found.deliveries, found.subscriptions, found.behind) == (
@@ -582,7 +646,7 @@ class OutboxContract:
                 for key in leased:
                     ids = told(work(store, key, notices=5))
                     settle(store, Settled(notices=tuple(ids)), key, holder=holder)
-                    store.release_outbox(key, holder)
+                    store.release_outbox(key, holder, now=T0)
                     told_ids[number] += ids
                 idle = 0 if leased else idle + 1
 

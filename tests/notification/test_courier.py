@@ -16,6 +16,7 @@ from zaqar.model import Notice, QueueKey, Settled, Subscription, Work
 from zaqar.notification import courier
 from zaqar.notification.courier import LEASE_SECONDS, Courier, Fate, Office
 from zaqar.notification.senders import Outcome
+from zaqar.notification.shares import Shares
 
 NEVER_LONG = 20.0
 DELIVERED = Outcome(True, 0.0, 200)
@@ -55,6 +56,7 @@ class Desk:
         self.delays = [0.0, 0.0]
         self.fails_to_settle = 0
         self.stopping = asyncio.Event()
+        self.shares, self.is_crowded = Shares(2), False
         # How many deliveries each reading brought.
         self.rounds: list[int] = []
 
@@ -93,6 +95,9 @@ class Desk:
             },
             send=self.subscribers.send,
             judge=self._judge,
+            place=lambda key: self.shares.place(key.project),
+            is_crowded=lambda key: self.is_crowded,
+            held=lambda: 1,
             now=time.time,
         )
 
@@ -114,7 +119,7 @@ class Desk:
         )
 
     async def _release(self, key: QueueKey) -> None:
-        self.store.release_outbox(key, self.holder)
+        self.store.release_outbox(key, self.holder, now=time.time())
 
     async def _judge(
         self,
@@ -336,7 +341,7 @@ def test_who_lost_the_lease_stops(run: Run) -> None:
         desk.post(1)
         desk.lease()
         lost = desk.courier()
-        desk.store.release_outbox(KEY, desk.holder)
+        desk.store.release_outbox(KEY, desk.holder, now=time.time())
 
         await asyncio.wait_for(lost.serve(desk.stopping), NEVER_LONG)
 
@@ -399,6 +404,71 @@ def test_server_that_stops_finishes_what_it_sends(run: Run) -> None:
         desk.stopping.clear()
         await desk.deliver()
         assert desk.subscribers.told["http://slow"] == ids
+
+    run(test)
+
+
+def test_where_others_want_to_be_it_goes_when_what_it_sends_is_through(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "STAY_SECONDS", 0.0)
+
+    async def test(desk: Desk) -> None:
+        desk.subscribe("http://slow")
+        gate = asyncio.Event()
+
+        async def wait(id: str, attempt: int) -> Outcome:
+            await gate.wait()
+            return DELIVERED
+
+        desk.subscribers.answers["http://slow"] = wait
+        ids = desk.post(5)
+        desk.lease()
+        serving = asyncio.create_task(desk.courier().serve(desk.stopping))
+        while not desk.subscribers.tried:
+            await asyncio.sleep(0.01)
+        desk.is_crowded = True
+        # Even if the store does not answer meanwhile: then it would be told again.
+        desk.fails_to_settle = 2
+        while desk.fails_to_settle:
+            await asyncio.sleep(0.01)
+        assert not serving.done()
+
+        gate.set()
+        await asyncio.wait_for(serving, NEVER_LONG)
+
+        assert desk.subscribers.told["http://slow"] == ids[:1]
+        desk.is_crowded = False
+        await desk.deliver()
+        assert desk.subscribers.told["http://slow"] == ids
+
+    run(test)
+
+
+def test_who_only_waits_for_those_who_hang_takes_no_place(run: Run) -> None:
+    async def test(desk: Desk) -> None:
+        desk.subscribe("http://hangs")
+        gate = asyncio.Event()
+
+        async def hang(id: str, attempt: int) -> Outcome:
+            await gate.wait()
+            return DELIVERED
+
+        desk.subscribers.answers["http://hangs"] = hang
+        ids = desk.post(3)
+        desk.lease()
+        serving = asyncio.create_task(desk.courier().serve(desk.stopping))
+        while not desk.subscribers.tried:
+            await asyncio.sleep(0.01)
+
+        # Of two places its project has one at most: now it is free, again and again.
+        for _ in range(3):
+            async with asyncio.timeout(NEVER_LONG), desk.shares.place(KEY.project):
+                assert not serving.done()
+
+        gate.set()
+        await asyncio.wait_for(serving, NEVER_LONG)
+        assert desk.subscribers.told["http://hangs"] == ids
 
     run(test)
 

@@ -17,9 +17,9 @@ from tests.notification.arrange import OPEN, PATIENT, with_senders
 from tests.notification.sinks import Sink, answer, hang, served
 from zaqar import conf
 from zaqar.model import Notice, QueueKey, Work
-from zaqar.notification import dispatcher
+from zaqar.notification import courier, dispatcher
 from zaqar.notification.dispatcher import Dispatcher
-from zaqar.notification.senders import Senders
+from zaqar.notification.senders import Outcome, Senders, Target
 from zaqar.policy import Policy
 from zaqar.service import Service
 
@@ -59,6 +59,47 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     return Service(settings, ModelStore(), Policy(settings.config))
 
 
+class Callee:
+    """Stands for all subscribers: each delivery waits until its queue is let go on."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self._hang: dict[tuple[str, str], asyncio.Semaphore] = {}
+
+    def hang(self, project: str, queue: str) -> None:
+        self._hang[project, queue] = asyncio.Semaphore(0)
+
+    def go_on(self, project: str, queue: str) -> None:
+        """Let one delivery of the queue come to its end."""
+        self._hang[project, queue].release()
+
+    async def send(self, target: Target) -> Outcome:
+        place = target.project, target.queue
+        self.asked.append(place)
+        if place in self._hang:
+            await self._hang[place].acquire()
+        return Outcome(True, 0.0, 200)
+
+
+def call(
+    service: Service, test: Callable[[Callee, Dispatcher], Awaitable[None]]
+) -> None:
+    async def run() -> None:
+        callee: Any = Callee()
+        delivering = Dispatcher(service, callee, "holder")
+        task = asyncio.create_task(delivering.run(asyncio.Event()))
+        await test(callee, delivering)
+        assert not task.done()
+
+    asyncio.run(run())
+
+
+def owe(service: Service, project: str, queue: str, messages: int) -> None:
+    key = QueueKey(project, queue)
+    subscribe(service.store, "http://a", key, ttl=10**6, now=time.time())
+    post(service.store, messages, key, now=time.time())
+
+
 def deliver(service: Service, test: Callable[[Deployment], Awaitable[None]]) -> None:
     async def run(senders: Senders) -> None:
         async with served(Sink(hang)) as silent, served(Sink(answer())) as good:
@@ -88,21 +129,86 @@ def test_who_hangs_with_many_subscribers_leaves_room_for_other_projects(
     deliver(service, test)
 
 
+@pytest.mark.parametrize("look", [2, 1000])
 def test_who_hangs_with_many_queues_leaves_room_for_other_projects(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch, look: int
 ) -> None:
-    monkeypatch.setattr(dispatcher, "QUEUES", PLACES)
+    monkeypatch.setattr(dispatcher, "HELD", PLACES)
+    monkeypatch.setattr(dispatcher, "LOOK", look)
 
     async def test(all: Deployment) -> None:
         all.post("bad", all.silent, queues=3 * PLACES, each=1)
-        await until(lambda: all.silent.connections == PLACES // 2)
+        await until(lambda: all.silent.connections >= PLACES // 2)
+        hanging = all.silent.connections
 
         all.post("good", all.good, queues=3 * PLACES, each=1)
 
-        await until(lambda: len(all.good.requests) == 3 * PLACES)
-        assert all.silent.connections == PLACES // 2
+        if look < PLACES:
+            # Not even in the first look did it get more.
+            assert hanging == PLACES // 2
+            await until(lambda: len(all.good.requests) == 3 * PLACES)
+        assert all.silent.connections == hanging
 
     deliver(service, test)
+
+
+@pytest.mark.parametrize("places", ["HELD", "QUEUES"])
+def test_newcomer_comes_in_when_one_attempt_of_those_who_hold_all_is_over(
+    service: Service, monkeypatch: pytest.MonkeyPatch, places: str
+) -> None:
+    """However many projects hang with however many queues, and have more to tell."""
+    monkeypatch.setattr(dispatcher, places, PLACES)
+    monkeypatch.setattr(dispatcher, "LOOK", 1)
+    monkeypatch.setattr(courier, "STAY_SECONDS", 0.0)
+    # What stands behind a first attempt that hangs goes back at once.
+    monkeypatch.setattr(courier, "PATIENCE", 0.0)
+    # Four projects hold 4, 2, 1 and 1.
+    bad = [(f"bad{n}", f"q{m}") for n in range(4) for m in range(PLACES)]
+
+    async def test(callee: Callee, delivering: Dispatcher) -> None:
+        for place in bad:
+            callee.hang(*place)
+            owe(service, *place, messages=3)
+        # With places for rounds alone nobody is kept out, for who hangs does none.
+        most = PLACES if places == "HELD" else len(bad)
+        await until(lambda: len(callee.asked) == most)
+        owe(service, "good", "q", messages=1)
+
+        if places == "HELD":
+            callee.go_on(*callee.asked[0])
+
+        await until(lambda: ("good", "q") in callee.asked)
+        # Nobody else has been told of anything more before.
+        assert callee.asked.index(("good", "q")) == most
+
+    call(service, test)
+
+
+def test_hanging_queues_of_a_project_make_room_for_its_others(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "HELD", PLACES)
+    monkeypatch.setattr(courier, "STAY_SECONDS", 0.0)
+    # What stands behind a first attempt that hangs goes back at once.
+    monkeypatch.setattr(courier, "PATIENCE", 0.0)
+
+    async def test(callee: Callee, _: Dispatcher) -> None:
+        for n in range(2 * PLACES):
+            callee.hang("p", f"q{n}")
+            owe(service, "p", f"q{n}", messages=3)
+        await until(lambda: len(callee.asked) >= PLACES // 2)
+        owe(service, "p", "good", messages=1)
+
+        # Each of the others is heard once at most, then it is the turn of the last one.
+        served: set[tuple[str, str]] = set()
+        while ("p", "good") not in callee.asked:
+            for place in set(callee.asked) - served:
+                callee.go_on(*place)
+                served.add(place)
+            seen = len(callee.asked)
+            await until(lambda seen=seen: len(callee.asked) > seen)  # type: ignore[misc]
+
+    call(service, test)
 
 
 def test_queue_that_is_released_while_the_store_answers_is_asked_for_again(
@@ -110,24 +216,25 @@ def test_queue_that_is_released_while_the_store_answers_is_asked_for_again(
 ) -> None:
     """Its courier knows no more whether it is ours: nobody may send by that answer."""
     key = QueueKey("p", "q")
-    subscribe(service.store, "http://a", key, now=time.time())
-    post(service.store, key=key, now=time.time())
 
     async def run(senders: Senders) -> None:
         delivering = Dispatcher(service, senders, "holder")
-        delivering._held[key] = asyncio.create_task(asyncio.sleep(0))
+        await delivering._look_for_work(asyncio.Event())
+        subscribe(service.store, "http://a", key, now=time.time())
+        post(service.store, key=key, now=time.time())
+        delivering._held.add(key, asyncio.create_task(asyncio.sleep(0)))
         lease = service.store.lease_outboxes
 
         def answered_late(*given: Any, **named: Any) -> list[QueueKey]:
             found = lease(*given, **named)
-            del delivering._held[key]
+            delivering._held.remove(key)
             return found
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(service.store, "lease_outboxes", answered_late)
             await delivering._look_for_work(asyncio.Event())
 
-        assert delivering._held == {}
+        assert key not in delivering._held
         # It was given back, so anybody may have it at once.
         other = service.store.lease_outboxes(
             "another", seconds=20, limit=1, now=time.time()

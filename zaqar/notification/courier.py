@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import msgspec
@@ -25,14 +25,18 @@ LOG = log.getLogger(__name__)
 
 # How long a round waits for lines that are not through.
 PATIENCE = 0.5
-# How long to wait for something to happen where all that is left is being sent.
+# How long to wait for something to happen where all that is left is being sent: at
+# least, and for each queue that is held, so that thousands that hang cost little.
 PAUSE = 0.1
+PAUSE_EACH = 0.001
 # How often a queue is read at most, unless it has more than a round takes.
 # PERF: each round costs the store two transactions, which posts wait for.
 PACE = 0.2
 # How long an outbox is held, and how often that is renewed at least.
 LEASE_SECONDS = 20.0
 RENEWAL_SECONDS = 5.0
+# How long it is held at least where others want to be.
+STAY_SECONDS = 2.0
 # What a round takes at most of notices and of deliveries of each subscriber, and both
 # times subscribers, of whom each gets one: all of it is in memory, with its bodies.
 ROUND = 2000
@@ -83,7 +87,9 @@ class Office(msgspec.Struct, frozen=True):
     """What a courier needs of the service; calls of the store run in threads.
 
     `choose` says of which notices each subscription is to be told; `send` makes one
-    attempt; `judge` decides on one that failed, given how often it has by now.
+    attempt; `judge` decides on one that failed, given how often it has by now. `place`
+    is where rounds are done, `is_crowded` says that others want to be held, and `held`
+    how many are.
     """
 
     read: Callable[[QueueKey, int, int], Awaitable[Work]]
@@ -92,6 +98,9 @@ class Office(msgspec.Struct, frozen=True):
     choose: Callable[[QueueKey, Work], dict[str, list[Notice]]]
     send: Callable[[QueueKey, Subscription, Notice, int], Awaitable[Outcome]]
     judge: Callable[[QueueKey, Subscription, Notice, int, Outcome], Awaitable[Fate]]
+    place: Callable[[QueueKey], AbstractAsyncContextManager[None]]
+    is_crowded: Callable[[QueueKey], bool]
+    held: Callable[[], int]
     now: Callable[[], float]
 
 
@@ -107,15 +116,18 @@ class Courier:
         self._finished: dict[tuple[str, str], None] = {}
         self._attempts: dict[str, list[Attempt]] = {}
         self._changed = asyncio.Event()
-        self._renewed = time.monotonic()
+        self._began = self._renewed = time.monotonic()
         # Not known yet: the first round takes one delivery of each.
         self._subscribers: int | None = None
         self._most = self._deliveries = 0
 
     async def serve(self, stopping: asyncio.Event) -> None:
-        """Deliver until nothing is left to do, or somebody else does it, or the end."""
+        """Deliver until nothing is left to do, or somebody else does it, or the end.
+
+        It ends too where others want to be held; what is left is leased again then.
+        """
         try:
-            while await self._round(stopping.is_set()):
+            while await self._round(stopping):
                 pass
             with suppress(StorageUnavailable):
                 await self._office.release(self._key)
@@ -126,22 +138,31 @@ class Courier:
                 if line.task is not None:
                     line.task.cancel()
 
-    async def _round(self, stopping: bool) -> bool:
+    def _has_to_go(self) -> bool:
+        has_read = self._subscribers is not None
+        stayed = time.monotonic() - self._began
+        is_over = has_read and stayed > STAY_SECONDS
+        return is_over and self._office.is_crowded(self._key)
+
+    async def _round(self, stopping: asyncio.Event) -> bool:
         """Do one round; False if nothing is left."""
         try:
-            # What is not settled yet would be read, and sent, again.
-            await self._settle()
-            read_at = time.monotonic()
-            work = Work() if stopping else await self._read()
-            began = self._begin(work)
-            await self._wait(began)
-            for line in began:
-                self._give_back(line)
-            await self._settle()
+            # Who only waits, for those who hang or for time to pass, takes no place.
+            async with self._office.place(self._key):
+                # What is not settled yet would be read, and sent, again.
+                await self._settle()
+                read_at = time.monotonic()
+                ends = stopping.is_set() or self._has_to_go()
+                work = Work() if ends else await self._read()
+                began = self._begin(work)
+                await self._wait(began)
+                for line in began:
+                    self._give_back(line)
+                await self._settle()
         except StorageUnavailable as error:
             LOG.warning("Deliveries of queue %s wait: %s", self._key.name, error)
             await asyncio.sleep(UNAVAILABLE_SECONDS)
-            return not stopping
+            return not stopping.is_set()
         if not began and self._lines:
             await self._something_happens()
         elif (began or work.notices) and not self._is_full(work):
@@ -317,5 +338,6 @@ class Courier:
     async def _something_happens(self) -> None:
         """Wait until a line is through, but not long: there may be news."""
         self._changed.clear()
+        pause = max(PAUSE, self._office.held() * PAUSE_EACH)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), PAUSE)
+            await asyncio.wait_for(self._changed.wait(), pause)

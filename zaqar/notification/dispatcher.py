@@ -17,6 +17,7 @@ from zaqar.errors import KeyUnavailable, StorageUnavailable, ZaqarError
 from zaqar.model import Context, Notice, QueueKey, Settled, Subscription, Work, owner_of
 from zaqar.notification import confirmation, filters, payload, retry
 from zaqar.notification.courier import LEASE_SECONDS, Courier, Fate, Office
+from zaqar.notification.holdings import Holdings
 from zaqar.notification.senders import Outcome, Senders, Target
 from zaqar.notification.shares import Shares
 from zaqar.operations import messages
@@ -31,9 +32,10 @@ POLL_SECONDS = 0.05
 IDLE_POLL_SECONDS = 0.1
 IDLE_AFTER_SECONDS = 10.0
 UNAVAILABLE_SECONDS = 1.0
-# Queues that are held at once; of these, shared by tenants, those that are served and
-# attempts that run; and calls of the store.
+# Queues that are held at once, and that one look takes; shared by tenants, those of
+# which a round is served and attempts that run; and calls of the store.
 HELD = 3000
+LOOK = 200
 QUEUES = 600
 ATTEMPTS = 2000
 THREADS = 8
@@ -54,7 +56,9 @@ class Dispatcher:
         self._holder = holder
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbox")
         self._queues, self._attempts = Shares(QUEUES), Shares(ATTEMPTS)
-        self._held: dict[QueueKey, asyncio.Task[None]] = {}
+        self._held = Holdings(HELD)
+        # Not before it took over what was held by its name.
+        self._has_begun = False
         self._found_at = -IDLE_AFTER_SECONDS
         self._office = Office(
             read=self._read,
@@ -63,6 +67,9 @@ class Dispatcher:
             choose=self._choose,
             send=self._send,
             judge=self._judge,
+            place=lambda key: self._queues.place(owner_of(key)[0]),
+            is_crowded=lambda key: self._held.is_full(key.project),
+            held=lambda: len(self._held),
             now=service.now,
         )
 
@@ -81,22 +88,32 @@ class Dispatcher:
                 pause = UNAVAILABLE_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), pause)
-        if self._held:
-            await asyncio.wait(self._held.values())
+        if tasks := self._held.tasks:
+            await asyncio.wait(tasks)
         self._threads.shutdown()
 
     async def _look_for_work(self, stopping: asyncio.Event) -> None:
-        if len(self._held) >= HELD:
-            return
-        before = set(self._held)
+        # Little at a time: who takes too much is passed over the next time.
+        while await self._lease_some(stopping):
+            pass
+
+    async def _lease_some(self, stopping: asyncio.Event) -> bool:
+        """Begin with queues that have something due; say whether there may be more."""
+        anew = not self._has_begun
+        limit = HELD if anew else min(LOOK, self._held.left)
+        if limit <= 0:
+            return False
+        before = self._held.keys
         keys = await self._call(
             self._service.store.lease_outboxes,
             self._holder,
             seconds=LEASE_SECONDS,
-            # Those that are held may be among them, and must not hide others.
-            limit=HELD,
+            limit=limit,
+            without=self._held.full,
+            anew=anew,
             now=self._service.now(),
         )
+        self._has_begun, has_news = True, False
         for key in keys:
             self._found_at = time.monotonic()
             if key in self._held:
@@ -106,20 +123,17 @@ class Dispatcher:
                 # ours or not, and is asked for again.
                 await self._release(key)
                 continue
-            task = asyncio.create_task(self._serve(key, stopping))
-            self._held[key] = task
+            self._held.add(key, asyncio.create_task(self._serve(key, stopping)))
+            has_news = True
+        return anew or (has_news and len(keys) >= limit and not stopping.is_set())
 
     async def _serve(self, key: QueueKey, stopping: asyncio.Event) -> None:
-        project, _ = owner_of(key)
-        # It knows how old the lease is, however long it waits.
-        courier = Courier(key, self._office)
         try:
-            async with self._queues.place(project):
-                await courier.serve(stopping)
+            await Courier(key, self._office).serve(stopping)
         except Exception:
             LOG.exception("Delivering for queue %s failed; it is tried again.", key)
         finally:
-            del self._held[key]
+            self._held.remove(key)
 
     async def _call(self, function: Callable[..., T], *given: Any, **named: Any) -> T:
         """Run a call of the store, which waits, in a thread."""
@@ -150,7 +164,12 @@ class Dispatcher:
         )
 
     async def _release(self, key: QueueKey) -> None:
-        await self._call(self._service.store.release_outbox, key, self._holder)
+        await self._call(
+            self._service.store.release_outbox,
+            key,
+            self._holder,
+            now=self._service.now(),
+        )
 
     def _choose(self, key: QueueKey, work: Work) -> dict[str, list[Notice]]:
         """Return the notices that each subscription is to be told of."""

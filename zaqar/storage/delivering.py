@@ -14,7 +14,7 @@ Who holds the lease of an outbox is the only one that settles it. A queue that n
 watches pays nothing for all this.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from zaqar.model import Attempt, Delivery, Page, QueueKey, Settled, Subscription, Work
@@ -78,14 +78,24 @@ class Outbox(Protocol):
     """What has still to be told to subscribers, and what became of it."""
 
     def lease_outboxes(
-        self, holder: str, *, seconds: float, limit: int, now: float
+        self,
+        holder: str,
+        *,
+        seconds: float,
+        limit: int,
+        without: Collection[str] = (),
+        anew: bool = False,
+        now: float,
     ) -> list[QueueKey]:
         """Return queues of all projects with something due, now held by `holder`.
 
         A lease is over at now + seconds; one of another holder that is not over is
-        respected, and one of its own is given again, at the latest when half of it is
-        over: it may have lost sight of it. Whoever waits longest comes first. The key
-        does not scope this one.
+        respected, and one of its own is given again when half of it is over: it may
+        have lost sight of it. `anew` gives nothing but its own, at once, for it knows
+        of none, and releases those that have nothing due, or gives them too. Of
+        projects of keys that are named in `without` there are no others. Whoever waits
+        longest, since it is due or was released, comes first. The key does not scope
+        this one.
         """
         ...
 
@@ -121,7 +131,7 @@ class Outbox(Protocol):
         """
         ...
 
-    def release_outbox(self, key: QueueKey, holder: str) -> None:
+    def release_outbox(self, key: QueueKey, holder: str, *, now: float) -> None:
         """Let others lease it as soon as something is due; nothing without a lease."""
         ...
 

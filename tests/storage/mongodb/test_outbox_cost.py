@@ -109,7 +109,7 @@ OPERATIONS: dict[str, tuple[int, Operation]] = {
         lambda store, its: settle(store, Settled(notices=its.told)),
     ),
     "settle": (8, lambda store, its: settle(store, its.settled())),
-    "release": (5, lambda store, its: store.release_outbox(KEY, ME)),
+    "release": (5, lambda store, its: store.release_outbox(KEY, ME, now=T0)),
     "list deliveries": (
         3,
         lambda store, its: store.list_deliveries(KEY, its.one.id, limit=10, now=T0),

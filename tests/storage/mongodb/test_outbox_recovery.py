@@ -450,7 +450,7 @@ def test_what_is_posted_while_the_outbox_is_released_is_leased(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Outboxes, "_next_due", late)
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0)
 
     assert lease(other, ANOTHER) == [KEY]
 
@@ -461,13 +461,13 @@ def test_released_outbox_waits_for_what_is_due_next(store: MongoStore) -> None:
     lease(store)
     later = Delivery(id, some_notices(ids)[0], 1, T0 + 500)
     settle(store, Settled(tuple(ids), (later,)))
-    store.release_outbox(KEY, ME)
+    store.release_outbox(KEY, ME, now=T0)
     post(store, now=T0 + 20)
     assert lease(store, now=T0 + 20) == [KEY]
 
     new = tuple(told(work(store, now=T0 + 20)))
     settle(store, Settled(notices=new), now=T0 + 20)
-    store.release_outbox(KEY, ME)
+    store.release_outbox(KEY, ME, now=T0)
 
     assert lease(store, now=T0 + 499.75) == []
 
@@ -495,7 +495,7 @@ def test_deliveries_of_who_is_gone_do_not_make_an_outbox_due(
 
     assert (found.deliveries, found.subscriptions) == ((), ())
     assert owed(store)["deliveries"] == 0
-    store.release_outbox(KEY, ME)
+    store.release_outbox(KEY, ME, now=T0)
     assert lease(store, now=T0 + 61) == []
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.arrange import KEY, T0, post
-from tests.contract.outboxes import ANOTHER, lease
+from tests.contract.outboxes import ANOTHER, ME, lease
 from tests.contract.subscriptions import OTHER, STRANGER, subscribe
 from zaqar.storage.pooling import outboxes
 
@@ -30,3 +30,16 @@ class OutboxesOfPools:
 
         assert STRANGER in first
         assert set(left[:1]) <= set(second) <= set(left)
+
+    def test_who_was_released_comes_behind_those_that_wait(self, store: Any) -> None:
+        for seconds, key in enumerate((KEY, OTHER)):
+            subscribe(store, key=key)
+            post(store, key=key, now=T0 + seconds)
+        first = lease(store, limit=1, now=T0 + 2)
+        assert KEY in first
+
+        store.release_outbox(KEY, ME, now=T0 + 2)
+
+        # Where both are in one pool, the other one comes first now.
+        second = lease(store, limit=1, now=T0 + 2)
+        assert (first, second) in (([KEY], [OTHER]), ([*first], [KEY]))

@@ -43,7 +43,7 @@ def test_pool_that_hangs_is_heard_when_it_answers(
     monkeypatch.setattr(ModelStore, "lease_outboxes", hang)
 
     assert lease(router) == [KEY]
-    assert lease(router) == [KEY]
+    assert lease(router) == []
     assert asked == [ME]
     go_on.set()
     found: list[Any] = []

@@ -6,7 +6,7 @@ what is due. Posts bring it forward; only who releases the outbox puts it off, a
 if nothing was added since he began to look.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from math import inf
 from typing import Any, NamedTuple
@@ -68,16 +68,23 @@ class Outboxes:
         self._subscribing = subscribing
 
     def lease(
-        self, holder: str, seconds: float, limit: int, now: float
+        self,
+        holder: str,
+        seconds: float,
+        limit: int,
+        without: Collection[str],
+        anew: bool,
+        now: float,
     ) -> list[QueueKey]:
         """Take outboxes that have something due and are free."""
         # PERF: a dispatcher of hundreds of queues asks ten times a second. What it has
         # is offered to it again in half the time, in case it lost sight of it.
-        own = {"holder": holder, "held": {"$lte": now + seconds / 2}}
-        free = IS_WATCHED | {
-            "owes": {"$lte": now},
-            "$or": [{"held": {"$not": {"$gt": now}}}, own],
-        }
+        own = {"holder": holder, "held": {"$lte": inf if anew else now + seconds / 2}}
+        others: Document = {"held": {"$not": {"$gt": now}}}
+        if without:
+            others["project"] = {"$nin": list(without)}
+        either = [own] if anew else [others, own]
+        free = IS_WATCHED | {"owes": {"$lte": now}, "$or": either}
         shown, by_due = {"_id": 1}, [("owes", 1)]
         found = self._queues.find(
             free, shown, sort=by_due, limit=limit, batch_size=limit + 1
@@ -193,15 +200,16 @@ class Outboxes:
         if settled.notices:
             self._notices.settle(name, outbox, settled.notices)
 
-    def release(self, name: str, holder: str) -> None:
+    def release(self, name: str, holder: str, now: float) -> None:
         mine = {"holder": holder}
-        if not self.put_off(name, mine):
+        if not self.put_off(name, mine, now):
             self._soon.update_one({"_id": name, **mine}, {"$unset": FREE})
 
-    def put_off(self, name: str, mine: Document) -> bool:
+    def put_off(self, name: str, mine: Document, now: float) -> bool:
         """Find out when something is due, and free the outbox until then.
 
-        Only if the queue is as described, and nothing is added meanwhile.
+        Those that wait already come before it. Only if the queue is as described, and
+        nothing is added meanwhile.
         """
         view = self._view(name)
         if view is None:
@@ -210,7 +218,7 @@ class Outboxes:
         due = self._next_due(view, outbox)
         done = self._soon.update_one(
             {"_id": name, "watched": outbox, "told": told, **mine},
-            {"$set": {"owes": due}, "$unset": FREE},
+            {"$set": {"owes": max(due, now)}, "$unset": FREE},
         )
         return bool(done.matched_count)
 
@@ -279,7 +287,7 @@ class Outboxes:
                 ]
             )
             for name in {told.get(each["_id"], each["_id"]) for each in found}:
-                self.put_off(name, {"holder": {"$exists": False}})
+                self.put_off(name, {"holder": {"$exists": False}}, now)
 
 
 def _part(collection: str, *stages: Document) -> Document:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions and outboxes of the MongoDB store (see `storage/delivering.py`)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from zaqar.model import (
     Attempt,
@@ -67,9 +67,16 @@ class MongoOutboxes:
 
     @step
     def lease_outboxes(
-        self, holder: str, *, seconds: float, limit: int, now: float
+        self,
+        holder: str,
+        *,
+        seconds: float,
+        limit: int,
+        without: Collection[str] = (),
+        anew: bool = False,
+        now: float,
     ) -> list[QueueKey]:
-        return self._outboxes.lease(holder, seconds, limit, now)
+        return self._outboxes.lease(holder, seconds, limit, without, anew, now)
 
     @step
     def read_outbox(
@@ -90,8 +97,8 @@ class MongoOutboxes:
         self._outboxes.settle(name_of(key), holder, settled, seconds, now)
 
     @step
-    def release_outbox(self, key: QueueKey, holder: str) -> None:
-        self._outboxes.release(name_of(key), holder)
+    def release_outbox(self, key: QueueKey, holder: str, *, now: float) -> None:
+        self._outboxes.release(name_of(key), holder, now)
 
     @step
     def add_delivery(self, key: QueueKey, delivery: Delivery, *, now: float) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions and outboxes over many stores: each lives with its queue."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from oslo_log import log
@@ -16,6 +16,7 @@ from zaqar.model import (
     Subscription,
     Work,
 )
+from zaqar.storage.base import Store
 from zaqar.storage.pooling.pools import Pools
 from zaqar.storage.pooling.routing import Routing
 
@@ -76,13 +77,30 @@ class RoutedOutboxes:
     # The outbox -----------------------------------------------------------------------
 
     def lease_outboxes(
-        self, holder: str, *, seconds: float, limit: int, now: float
+        self,
+        holder: str,
+        *,
+        seconds: float,
+        limit: int,
+        without: Collection[str] = (),
+        anew: bool = False,
+        now: float,
     ) -> list[QueueKey]:
         """As the interface says; limit and order are those of each pool.
 
         A pool that does not answer keeps none waiting.
         """
-        return self._leasing.lease(holder, seconds, limit, now)
+        return self._leasing.lease(
+            holder,
+            lambda store: store.lease_outboxes(
+                holder,
+                seconds=seconds,
+                limit=limit,
+                without=without,
+                anew=anew,
+                now=now,
+            ),
+        )
 
     def read_outbox(
         self, key: QueueKey, *, notices: int, deliveries: int, now: float
@@ -116,9 +134,11 @@ class RoutedOutboxes:
         except QueueNotFound:
             raise LeaseLost(key.name) from None
 
-    def release_outbox(self, key: QueueKey, holder: str) -> None:
+    def release_outbox(self, key: QueueKey, holder: str, *, now: float) -> None:
         try:
-            self._routing.at(key, lambda store: store.release_outbox(key, holder))
+            self._routing.at(
+                key, lambda store: store.release_outbox(key, holder, now=now)
+            )
         except QueueNotFound:
             return
 
@@ -172,17 +192,15 @@ class Leasing:
         self._asked: dict[tuple[str, str], Future[list[QueueKey]]] = {}
 
     def lease(
-        self, holder: str, seconds: float, limit: int, now: float
+        self, holder: str, take: Callable[[Store], list[QueueKey]]
     ) -> list[QueueKey]:
         pools = self._pools.all()
         if len(pools) == 1:
-            return self._of_pool(pools[0][1], holder, seconds, limit, now)
+            return self._of_pool(pools[0][1], take)
         self._threads = self._threads or ThreadPoolExecutor(32, "leases")
         for _, id in pools:
             if (holder, id) not in self._asked:
-                self._asked[holder, id] = self._threads.submit(
-                    self._of_pool, id, holder, seconds, limit, now
-                )
+                self._asked[holder, id] = self._threads.submit(self._of_pool, id, take)
         asked = {
             pair: of for pair, of in self._asked.copy().items() if pair[0] == holder
         }
@@ -195,12 +213,10 @@ class Leasing:
         return found
 
     def _of_pool(
-        self, id: str, holder: str, seconds: float, limit: int, now: float
+        self, id: str, take: Callable[[Store], list[QueueKey]]
     ) -> list[QueueKey]:
         try:
-            return self._pools.store(id).lease_outboxes(
-                holder, seconds=seconds, limit=limit, now=now
-            )
+            return take(self._pools.store(id))
         except PoolNotFound:
             return []
         except StorageUnavailable as error:

@@ -42,7 +42,12 @@ class Keys:
 
 def member(key: QueueKey) -> bytes:
     """Return the queue's entry in the index: in byte order of names in each project."""
-    return f"{quote(key.project, safe='')}/{key.name}".encode()
+    return f"{project_of(key.project)}/{key.name}".encode()
+
+
+def project_of(project: str) -> str:
+    """Return what stands before the slash in entries of the project."""
+    return quote(project, safe="")
 
 
 def key_of(entry: bytes) -> QueueKey:
@@ -53,7 +58,7 @@ def key_of(entry: bytes) -> QueueKey:
 
 def project_range(project: str, marker: str | None) -> tuple[bytes, bytes]:
     """Return the bounds of the project's entries behind the marker."""
-    first = f"{quote(project, safe='')}/"
+    first = f"{project_of(project)}/"
     start = f"[{first}" if marker is None else f"({first}{marker}"
     # "0" follows "/".
     return start.encode(), f"({first[:-1]}0".encode()

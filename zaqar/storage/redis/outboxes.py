@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions and outboxes of the Redis store (see `storage/delivering.py`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -101,14 +101,25 @@ class RedisOutboxes:
     # The outbox -----------------------------------------------------------------------
 
     def lease_outboxes(
-        self, holder: str, *, seconds: float, limit: int, now: float
+        self,
+        holder: str,
+        *,
+        seconds: float,
+        limit: int,
+        without: Collection[str] = (),
+        anew: bool = False,
+        now: float,
     ) -> list[QueueKey]:
         until = now + seconds
         keys, failure = [], None
-        for _, key in self._worklist.take(holder, until=until, limit=limit, now=now):
+        for _, key in self._worklist.take(
+            holder, until=until, limit=limit, without=without, anew=anew, now=now
+        ):
             try:
                 if self._lease(key, holder, until, now):
                     keys.append(key)
+                elif anew:
+                    self.release_outbox(key, holder, now=now)
             except StorageUnavailable as error:
                 # In a cluster the others may be fine; this one is looked at again.
                 failure = error
@@ -162,8 +173,8 @@ class RedisOutboxes:
             if reply[0] == NOT_HOLDER:
                 raise LeaseLost(key.name)
 
-    def release_outbox(self, key: QueueKey, holder: str) -> None:
-        _, *told = self._client.run(RELEASE, self._record(key), holder)
+    def release_outbox(self, key: QueueKey, holder: str, *, now: float) -> None:
+        _, *told = self._client.run(RELEASE, self._record(key), holder, repr(now))
         if told:
             self._worklist.announce(key, told, holder)
 

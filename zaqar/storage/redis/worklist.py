@@ -5,12 +5,12 @@ An outbox itself is the truth (scripts/outbox.lua). The list is told in a second
 which instant somebody has to look at it; what somebody left untold the sweep tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from zaqar.model import QueueKey
 from zaqar.storage.redis.client import Client, Script
 from zaqar.storage.redis.index import Outbox
-from zaqar.storage.redis.keys import Keys, key_of, member
+from zaqar.storage.redis.keys import Keys, key_of, member, project_of
 
 # As in scripts/common.lua.
 NEVER = 9e15
@@ -25,18 +25,26 @@ class Worklist:
         self._list = keys.outboxes
 
     def take(
-        self, holder: str, *, until: float, limit: int, now: float
+        self,
+        holder: str,
+        *,
+        until: float,
+        limit: int,
+        without: Collection[str],
+        anew: bool,
+        now: float,
     ) -> list[tuple[float, QueueKey]]:
         """Return queues to look at, and since when they wait; the longest first.
 
         For others they come back after `until`, or when something else is told of them;
-        for the holder, who may have lost sight of them, in half that time.
+        for the holder, who may have lost sight of them, in half that time, or at once
+        if it begins `anew`.
         """
         # PERF: a dispatcher that serves hundreds of queues asks ten times a second; it
         # would lease all of them again each time.
         again = now + (until - now) / 2
-        values = (repr(now), holder, repr(until), limit, repr(again))
-        found = self._client.run(TAKE, self._list, *values)
+        values = (repr(now), holder, repr(until), limit, repr(again), int(anew))
+        found = self._client.run(TAKE, self._list, *values, *map(project_of, without))
         pairs = zip(map(float, found[1::2]), map(key_of, found[::2]), strict=True)
         return sorted(pairs, key=lambda pair: pair[0])
 

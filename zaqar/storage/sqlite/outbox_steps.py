@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps on outboxes: notices are appended, leased, read and settled."""
 
+import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,17 +31,21 @@ APPEND = """
 
 DUE_AT = "UPDATE outboxes SET due = min(due, ?) WHERE number = ?"
 
+# But not before an instant.
 DUE_AGAIN = f"""
-    UPDATE outboxes SET due = min(
+    UPDATE outboxes SET due = max(?2, min(
         coalesce((SELECT min(due) FROM notices WHERE outbox = ?1), {NEVER!r}),
         coalesce((SELECT min(due) FROM deliveries
                   WHERE outbox = ?1 AND due IS NOT NULL), {NEVER!r})
-    ) WHERE number = ?1
+    )) WHERE number = ?1
 """
 
 FREE = """
     SELECT number, project, name FROM outboxes
-    WHERE due <= :now AND (held <= :now OR holder IN (:holder, ''))
+    WHERE due <= :now AND (
+        holder = :holder AND held <= :renewed
+        OR held <= :free AND project NOT IN (SELECT value FROM json_each(:without))
+    )
     ORDER BY due LIMIT :limit
 """
 
@@ -123,22 +128,40 @@ def append(
         connection.execute(_insert(len(part)), values)
 
 
+def wanted(
+    holder: str,
+    seconds: float,
+    limit: int,
+    without: Collection[str],
+    anew: bool,
+    now: float,
+) -> dict[str, Any]:
+    """Return the values of FREE; one's own are held until `renewed` at most."""
+    return {
+        "holder": holder,
+        "now": now,
+        # PERF: a dispatcher asks ten times a second, and would write all it holds.
+        "renewed": NEVER if anew else now + seconds / 2,
+        "free": -NEVER if anew else now,
+        "without": json.dumps(list(without)),
+        "limit": limit,
+    }
+
+
 def lease(
-    connection: sqlite3.Connection, holder: str, seconds: float, limit: int, now: float
+    connection: sqlite3.Connection, wanted: dict[str, Any], until: float
 ) -> list[QueueKey]:
     """Take outboxes that have something due and are free."""
-    free = connection.execute(FREE, {"now": now, "holder": holder, "limit": limit})
     keys = []
-    for number, project, name in free.fetchall():
-        _hold(connection, number, holder, now + seconds)
+    for number, project, name in connection.execute(FREE, wanted).fetchall():
+        _hold(connection, number, wanted["holder"], until)
         keys.append(QueueKey(project, name))
     return keys
 
 
-def has_free(connection: sqlite3.Connection, holder: str, now: float) -> bool:
+def has_free(connection: sqlite3.Connection, wanted: dict[str, Any]) -> bool:
     """Say whether there is anything to lease."""
-    free = connection.execute(FREE, {"now": now, "holder": holder, "limit": 1})
-    return free.fetchone() is not None
+    return connection.execute(FREE, wanted | {"limit": 1}).fetchone() is not None
 
 
 def read(
@@ -201,17 +224,28 @@ def settle(
         connection.execute(
             f"DELETE FROM notices WHERE outbox = ? AND id IN ({marks})", (outbox, *part)
         )
-    connection.execute(DUE_AGAIN, (outbox,))
+    connection.execute(DUE_AGAIN, (outbox, 0))
     _hold(connection, outbox, holder, now + seconds)
 
 
-def release(connection: sqlite3.Connection, key: QueueKey, holder: str) -> None:
+def release(
+    connection: sqlite3.Connection, key: QueueKey, holder: str, now: float
+) -> None:
     held = connection.execute(
         "UPDATE outboxes SET holder = '', held = 0 WHERE holder = ? AND number ="
         " (SELECT outbox FROM queues WHERE project = ? AND name = ?) RETURNING number",
         (holder, key.project, key.name),
     ).fetchall()
-    connection.executemany(DUE_AGAIN, held)
+    # Those that wait already come before it.
+    connection.executemany(DUE_AGAIN, [(outbox, now) for (outbox,) in held])
+
+
+def release_idle(connection: sqlite3.Connection, holder: str, now: float) -> None:
+    """Release those of a holder that have nothing due."""
+    connection.execute(
+        "UPDATE outboxes SET holder = '', held = 0 WHERE holder = ? AND due > ?",
+        (holder, now),
+    )
 
 
 def add(connection: sqlite3.Connection, outbox: int | None, delivery: Delivery) -> None:

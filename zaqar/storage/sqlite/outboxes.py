@@ -2,7 +2,7 @@
 """Subscriptions and outboxes of the SQLite store (see `storage/delivering.py`)."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from zaqar.errors import QueueNotFound
@@ -83,17 +83,27 @@ class SqliteOutboxes:
     # The outbox -----------------------------------------------------------------------
 
     def lease_outboxes(
-        self, holder: str, *, seconds: float, limit: int, now: float
+        self,
+        holder: str,
+        *,
+        seconds: float,
+        limit: int,
+        without: Collection[str] = (),
+        anew: bool = False,
+        now: float,
     ) -> list[QueueKey]:
+        wanted = outbox_steps.wanted(holder, seconds, limit, without, anew, now)
         # PERF: dispatchers ask again and again; only who finds something writes.
         with self._database.reading() as connection:
-            if not outbox_steps.has_free(connection, holder, now):
+            if not (anew or outbox_steps.has_free(connection, wanted)):
                 return []
-        return self._database.write(
-            lambda connection: outbox_steps.lease(
-                connection, holder, seconds, limit, now
-            )
-        )
+
+        def lease(connection: sqlite3.Connection) -> list[QueueKey]:
+            if anew:
+                outbox_steps.release_idle(connection, holder, now)
+            return outbox_steps.lease(connection, wanted, now + seconds)
+
+        return self._database.write(lease)
 
     def read_outbox(
         self, key: QueueKey, *, notices: int, deliveries: int, now: float
@@ -119,9 +129,9 @@ class SqliteOutboxes:
             )
         )
 
-    def release_outbox(self, key: QueueKey, holder: str) -> None:
+    def release_outbox(self, key: QueueKey, holder: str, *, now: float) -> None:
         self._database.write(
-            lambda connection: outbox_steps.release(connection, key, holder)
+            lambda connection: outbox_steps.release(connection, key, holder, now)
         )
 
     def add_delivery(self, key: QueueKey, delivery: Delivery, *, now: float) -> None:

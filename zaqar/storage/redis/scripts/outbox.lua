@@ -124,12 +124,16 @@ local function look(instant)
 end
 
 -- Returns the same where the list knows too little: it waits for a later instant than the
--- first one that is due, or was told of it by somebody who may not have finished.
-local function look_again(known)
+-- first one that is due, or was told of it by somebody who may not have finished; but not
+-- before an instant, if there is one.
+local function look_again(known, earliest)
   if known == LEASED then
     return '', ''
   end
   local first = first_due()
+  if earliest and tonumber(first) < tonumber(earliest) then
+    first = earliest
+  end
   call('HSET', Q, 'u', first)
   return look(first)
 end
