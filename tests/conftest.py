@@ -37,29 +37,39 @@ hypothesis.settings.load_profile("zaqar")
 ServerFactory = Callable[..., Server]
 
 
+# How many servers live on when the tests of a file are done: one that idles costs too.
+KEPT_SERVERS = 3
+
+
 class Running:
-    """Servers that live as long as the tests; who asks for the same gets the same."""
+    """Servers that tests share; who asks for the same gets the same."""
 
     def __init__(self, make_folder: Callable[[], Path]) -> None:
         self._make_folder = make_folder
+        # The last is the one that was asked for last.
         self._servers: dict[str, Server] = {}
 
     def start(self, options: Options, policy: dict[str, str]) -> Server:
         name = json.dumps([options, policy], sort_keys=True)
-        if name not in self._servers:
-            folder = self._make_folder()
-            # JSON is YAML.
-            (folder / "policy.yaml").write_text(json.dumps(policy))
-            server = Server(folder, options)
-            server.wait_until_ready()
-            self._servers[name] = server
-        return self._servers[name]
+        server = self._servers.pop(name, None) or self._started(options, policy)
+        self._servers[name] = server
+        return server
 
-    def stop(self) -> None:
-        """Stop all servers together; fail if one does not stop in peace."""
+    def _started(self, options: Options, policy: dict[str, str]) -> Server:
+        folder = self._make_folder()
+        # JSON is YAML.
+        (folder / "policy.yaml").write_text(json.dumps(policy))
+        server = Server(folder, options)
+        server.wait_until_ready()
+        return server
+
+    def stop(self, keep: int = 0) -> None:
+        """Stop all servers together but so many that were asked for last; fail if one
+        does not stop in peace."""
+        ended = list(self._servers)[: max(len(self._servers) - keep, 0)]
         with ThreadPoolExecutor() as threads:
-            failures = [*filter(None, threads.map(_failure, self._servers.values()))]
-        assert not failures, "\n".join(failures)
+            failures = [*threads.map(_failure, map(self._servers.pop, ended))]
+        assert not any(failures), "\n".join(filter(None, failures))
 
 
 def _failure(server: Server) -> str:
@@ -78,6 +88,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running.stop()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_servers(running: Running) -> Iterator[None]:
+    """Stop most of the servers that the tests of a file have started."""
+    yield
+    running.stop(keep=KEPT_SERVERS)
+
+
 @pytest.fixture(scope="session")
 def store_options(request: pytest.FixtureRequest) -> Options:
     """What names the store of a server; tests marked `on_each_store` see all."""
@@ -88,8 +105,8 @@ def store_options(request: pytest.FixtureRequest) -> Options:
 def servers(store_options: Options, running: Running) -> ServerFactory:
     """Return a function that starts a server with these options, or shares one.
 
-    `policy` are rules that override the defaults. Servers live as long as the tests,
-    so tests keep apart by project.
+    `policy` are rules that override the defaults. Servers live at least as long as the
+    tests of a file, so tests keep apart by project.
     """
 
     def start(
@@ -100,7 +117,7 @@ def servers(store_options: Options, running: Running) -> ServerFactory:
     return start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(servers: ServerFactory) -> Server:
     """The default server: admin mode, two worker processes, no authentication."""
     return servers({"server": {"workers": 2, "threads": 4}})
