@@ -202,6 +202,55 @@ def test_queue_is_read_again_at_its_pace_unless_a_round_was_full(
     run(test)
 
 
+def test_who_hangs_with_much_before_it_does_not_hasten_the_pace(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paces: list[float] = []
+    sleep = asyncio.sleep
+
+    async def slept(seconds: float) -> None:
+        # By its length: nothing else waits nearly as long.
+        if seconds > NEVER_LONG:
+            paces.append(seconds)
+            seconds = 0.0
+        await sleep(seconds)
+
+    monkeypatch.setattr(courier, "PACE", 10**6)
+    monkeypatch.setattr(courier.asyncio, "sleep", slept)
+
+    async def hastened(desk: Desk) -> None:
+        desk.subscribe("http://a", "http://hangs")
+        gate = asyncio.Event()
+
+        async def hang(id: str, attempt: int) -> Outcome:
+            await gate.wait()
+            return DELIVERED
+
+        desk.subscribers.answers["http://hangs"] = hang
+        ids = desk.post(2 * courier.DELIVERIES)
+        desk.lease()
+        serving = asyncio.create_task(desk.courier().serve(desk.stopping))
+        while len(desk.subscribers.told.get("http://a", ())) < len(ids):
+            await sleep(0.01)
+        before = len(paces)
+
+        for n in range(1, 4):
+            desk.post(1)
+            while len(desk.subscribers.told["http://a"]) < len(ids) + n:
+                await sleep(0.01)
+            # What it owes to the other one is more than a round takes.
+            while len(paces) < before + n:
+                await sleep(0.01)
+
+        gate.set()
+        await asyncio.wait_for(serving, NEVER_LONG)
+
+    async def test(desk: Desk) -> None:
+        await asyncio.wait_for(hastened(desk), NEVER_LONG)
+
+    run(test)
+
+
 def test_who_hangs_delays_nobody_and_gets_all_in_order(run: Run) -> None:
     async def test(desk: Desk) -> None:
         desk.subscribe("http://a", "http://hangs")

@@ -9,7 +9,7 @@ only what is being sent at the moment is waited for.
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
@@ -165,7 +165,7 @@ class Courier:
             return not stopping.is_set()
         if not began and self._lines:
             await self._something_happens()
-        elif (began or work.notices) and not self._is_full(work):
+        elif (began or work.notices) and not self._is_full(work, began):
             await asyncio.sleep(PACE - (time.monotonic() - read_at))
         return bool(began or self._lines or work.notices or self._unsettled())
 
@@ -177,11 +177,11 @@ class Courier:
         self._subscribers = max(1, len(work.subscriptions))
         return work
 
-    def _is_full(self, work: Work) -> bool:
-        """Say whether there may be more than was read."""
-        return (
-            len(work.notices) >= self._most or len(work.deliveries) >= self._deliveries
-        )
+    def _is_full(self, work: Work, began: Iterable[Line]) -> bool:
+        """Say whether there may be more than was read, for those who were free."""
+        read = Counter(delivery.subscription for delivery in work.deliveries)
+        most = max((read[line.subscription.id] for line in began), default=0)
+        return len(work.notices) >= self._most or most >= self._deliveries
 
     def _begin(self, work: Work) -> list[Line]:
         """Let lines begin for all who are free; what others are owed waits."""
