@@ -18,7 +18,7 @@ from tests.notification.sinks import Sink, answer, served
 from tests.servers import free_port
 from zaqar.errors import InvalidRequest, StorageUnavailable
 from zaqar.notification.senders import Outcome, check
-from zaqar.notification.senders.trust import create_trust
+from zaqar.notification.senders.trust import create_trust, remove_trust
 
 Configure = Callable[..., Any]
 
@@ -105,6 +105,25 @@ def test_a_new_token_that_is_refused_is_final(
 
     assert (outcome.final, outcome.status) == (True, 401)
     assert len(sink.requests) == 1
+
+
+def test_trust_that_was_removed_opens_nothing(
+    keystone: KeystoneServer, configure: Configure, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = configure(keystone.url)
+    trust = trust_of_a_member(keystone, config)
+    token = keystone.token("blue-member", "blue")
+    whose = {"token": token, "project": keystone.ids["blue"]}
+
+    remove_trust(config, trust, **whose)
+
+    [outcome], sink = delivered(config, trust, answer())
+    assert (outcome.delivered, outcome.final) == (False, True)
+    assert not sink.requests
+    assert not caplog.messages
+    # Where it cannot be removed, that is told of and nothing more.
+    remove_trust(config, trust, **whose)
+    assert [trust in message for message in caplog.messages] == [True]
 
 
 @pytest.mark.parametrize("trust", [None, "0" * 32])

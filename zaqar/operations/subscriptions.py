@@ -23,11 +23,9 @@ from zaqar.errors import (
 )
 from zaqar.model import Attempt, Context, Delivery, Page, QueueKey, Subscription
 from zaqar.notification import confirmation, senders
-from zaqar.notification.senders.trust import create_trust
+from zaqar.operations.trusts import Trusts, lacks_trust
 from zaqar.service import ATTEMPTS, KnownQueue, Service
 
-# Schemes that begin so are told with a token, by a trust.
-TRUST, TRUST_ID = "trust+", "trust_id"
 # How many are read at once where all are looked through.
 CHUNK = 500
 # No subscription outlives the last second that a date can name.
@@ -80,10 +78,6 @@ def create(
     if service.quotas is not None:
         service.quotas.admit_subscription(key, subscriber, _all(service, key))
     options = wish.options or {}
-    if _lacks_trust(subscriber, options) and not any(
-        each.subscriber == subscriber for each in _all(service, key)
-    ):
-        options = _trusting(ctx, service, options, service.now() + ttl, token)
 
     def step(queue: KnownQueue) -> Subscription:
         if queue.revision is None and not service.create_queue(key, {}):
@@ -92,7 +86,13 @@ def create(
         new = Subscription(service.clock.new_id(), subscriber, ttl, now, options)
         return service.store.add_subscription(key, new, now=now)
 
-    subscription = service.queues.attempt(key, step)
+    with Trusts(ctx, service, token) as trusts:
+        if lacks_trust(subscriber, options) and not any(
+            each.subscriber == subscriber for each in _all(service, key)
+        ):
+            options = trusts.options(subscriber, options, service.now() + ttl)
+        subscription = service.queues.attempt(key, step)
+        trusts.keep(subscription)
     if subscription.confirmed:
         raise SubscriberExists(name, subscriber)
     _ask(service, ctx, name, subscription, confirmation.SUBSCRIBE)
@@ -118,14 +118,16 @@ def change(
     Raises InvalidRequest, SubscriptionNotFound, SubscriberExists.
     """
 
-    def changed(old: Subscription) -> Subscription:
-        return _changed(ctx, service, old, wish, token)
+    with Trusts(ctx, service, token) as trusts:
 
-    _update(ctx, service, name, id, changed)
+        def changed(old: Subscription) -> Subscription:
+            return _changed(service, old, wish, trusts)
+
+        trusts.keep(_update(ctx, service, name, id, changed))
 
 
 def _changed(
-    ctx: Context, service: Service, old: Subscription, wish: Wish, token: str | None
+    service: Service, old: Subscription, wish: Wish, trusts: Trusts
 ) -> Subscription:
     """Return what the wish makes of it. Raises InvalidRequest."""
     changes: dict[str, Any] = {}
@@ -139,9 +141,8 @@ def _changed(
     new = msgspec.structs.replace(old, **changes)
     if wish.subscriber is not None or wish.options is not None:
         _check(service, new.subscriber, new.options)
-        if _lacks_trust(new.subscriber, new.options):
-            options = _trusting(ctx, service, new.options, new.expires, token)
-            new = msgspec.structs.replace(new, options=options)
+        options = trusts.options(new.subscriber, new.options, new.expires)
+        new = msgspec.structs.replace(new, options=options)
     return new
 
 
@@ -207,36 +208,6 @@ def _of_queue(name: str, id: str) -> Iterator[None]:
         raise SubscriptionNotFound(name, id) from None
 
 
-def _lacks_trust(subscriber: str, options: Mapping[str, Any]) -> bool:
-    is_trusted = senders.scheme_of(subscriber).startswith(TRUST)
-    return is_trusted and options.get(TRUST_ID) is None
-
-
-def _trusting(
-    ctx: Context,
-    service: Service,
-    options: Mapping[str, Any],
-    expires: float,
-    token: str | None,
-) -> Mapping[str, Any]:
-    """Let the trustee act for the token's user; return the options with the trust.
-
-    Raises InvalidRequest, StorageUnavailable if Keystone does not answer.
-    """
-    if token is None:
-        raise InvalidRequest(
-            "options.trust_id is needed: only of a token of Keystone a trust is made."
-        )
-    trust = create_trust(
-        service.settings.config,
-        token=token,
-        project=ctx.project,
-        roles=ctx.roles,
-        expires=expires,
-    )
-    return {**options, TRUST_ID: trust}
-
-
 def _all(service: Service, key: QueueKey) -> Iterator[Subscription]:
     """Yield the live subscriptions of a queue, read as they are asked for."""
     marker = None
@@ -265,12 +236,15 @@ def _update(
     for _ in range(ATTEMPTS):
         old = get(ctx, service, name, id)
         new = change(old)
-        with _of_queue(name, id), suppress(SubscriptionChanged):
-            service.store.set_subscription(
-                ctx.key(name), new, expect=old, now=service.now()
-            )
+        try:
+            with _of_queue(name, id):
+                service.store.set_subscription(
+                    ctx.key(name), new, expect=old, now=service.now()
+                )
             return new
-    raise StorageUnavailable(f"Subscription {id} keeps changing.")
+        except SubscriptionChanged as error:
+            lost = error
+    raise StorageUnavailable(f"Subscription {id} keeps changing.") from lost
 
 
 def _ask(

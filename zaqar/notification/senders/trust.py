@@ -146,6 +146,26 @@ def create_trust(
     return identifier
 
 
+def remove_trust(config: Any, trust: str, *, token: str, project: str) -> None:
+    """Remove a trust that the user of the token made; a failure is logged.
+
+    Blocks.
+    """
+    from keystoneauth1 import exceptions
+    from keystoneauth1.identity import generic
+
+    caller = generic.Token(config[GROUP].auth_url, token=token, project_id=project)
+    try:
+        _session(config).delete(
+            f"/OS-TRUST/trusts/{trust}",
+            auth=caller,
+            endpoint_filter={"service_type": "identity", "interface": "public"},
+            endpoint_override=_v3(config[GROUP].auth_url),
+        )
+    except exceptions.ClientException as error:
+        LOG.warning("The trust %s is needed no more and stays: %s", trust, error)
+
+
 def _ask_for_token(config: Any, trust: str) -> Token:
     """Ask Keystone. Blocks. Raises DeliveryFailed."""
     try:
