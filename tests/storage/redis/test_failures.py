@@ -2,6 +2,8 @@
 """What happens when the server fails, forgets, refuses, or its answer is lost."""
 
 import multiprocessing
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -492,17 +494,29 @@ def test_dead_letters_bear_lost_answers(
 # Processes
 
 
+def post_on_both_sides_of_a_fork(uri: str) -> None:
+    """Open a store, fork, and post with it in both processes."""
+    store = RedisStore(uri)
+    create(store)
+    parent = os.getpid()
+    child = os.fork()
+    try:
+        for _ in range(50):
+            post(store)
+    finally:
+        if os.getpid() != parent:
+            os._exit(sys.exc_info()[0] is not None)
+    assert os.waitpid(child, 0)[1] == 0
+    assert counted(store) == (100, 0)
+
+
 def test_store_that_was_opened_before_a_fork_works_on_both_sides(
-    store: RedisStore,
+    own_redis: RedisServer,
 ) -> None:
-    post(store)
-    context = multiprocessing.get_context("fork")
-    child = context.Process(target=lambda: [post(store) for _ in range(50)])
+    # In a process of its own: what forks must not have threads, as the tests have.
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=post_on_both_sides_of_a_fork, args=[own_redis.uri])
+    process.start()
+    process.join()
 
-    child.start()
-    for _ in range(50):
-        post(store)
-    child.join(timeout=30)
-
-    assert child.exitcode == 0
-    assert counted(store) == (101, 0)
+    assert process.exitcode == 0
