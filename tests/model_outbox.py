@@ -22,7 +22,8 @@ from zaqar.model import (
     Subscription,
     Work,
 )
-from zaqar.storage.delivering import KEPT_ATTEMPTS, KEPT_FAILURES
+from zaqar.storage.delivering import EVERYTHING, KEPT_ATTEMPTS, KEPT_FAILURES
+from zaqar.storage.portions import Portion, Portions, in_turn
 
 
 @dataclass
@@ -151,7 +152,14 @@ class ModelOutboxes:
             return [key for _, key in found]
 
     def read_outbox(
-        self, key: QueueKey, *, notices: int, deliveries: int, now: float
+        self,
+        key: QueueKey,
+        *,
+        notices: int,
+        deliveries: int,
+        size: int = EVERYTHING,
+        busy: Collection[str] = (),
+        now: float,
     ) -> Work:
         with self._lock:
             try:
@@ -159,7 +167,10 @@ class ModelOutboxes:
             except QueueNotFound:
                 return Work()
             due: list[Delivery] = []
-            for id in outbox.subscriptions:
+            ids = in_turn(outbox.subscriptions.keys() - busy, now)
+            owing = {d.subscription for d in outbox.deliveries.values() if d.due}
+            portions, told = Portions(size, len(owing - {*busy})), Portion(size)
+            for id in ids:
                 mine = [
                     delivery
                     for delivery in outbox.deliveries.values()
@@ -167,9 +178,16 @@ class ModelOutboxes:
                     and delivery.due is not None
                     and delivery.due <= now
                 ]
-                due += sorted(mine, key=lambda each: each.due or 0.0)[:deliveries]
+                due += [
+                    each
+                    for each in sorted(mine, key=lambda each: each.due or 0.0)[
+                        :deliveries
+                    ]
+                    if portions.take(id, len(each.notice.body))
+                ]
+            shown = [n for at, n in outbox.notices if at <= now][:notices]
             return Work(
-                tuple(n for due, n in outbox.notices if due <= now)[:notices],
+                tuple(n for n in shown if told.takes(len(n.body))),
                 tuple(due),
                 tuple(outbox.subscriptions.values()),
                 frozenset(
@@ -177,6 +195,7 @@ class ModelOutboxes:
                     for delivery in outbox.deliveries.values()
                     if delivery.due is not None and not delivery.failures
                 ),
+                told.cut or portions.cut,
             )
 
     def settle_outbox(

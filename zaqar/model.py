@@ -203,13 +203,15 @@ class Work(msgspec.Struct, frozen=True):
     """What a dispatcher finds in an outbox.
 
     `behind` are the subscriptions that have deliveries waiting that were not tried yet:
-    newer notices come after these, or they would be told in another order.
+    newer notices come after these, or they would be told in another order. `cut`: more
+    was due, and left for its size.
     """
 
     notices: tuple[Notice, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
     behind: frozenset[str] = frozenset()
+    cut: bool = False
 
 
 class Settled(msgspec.Struct, frozen=True):

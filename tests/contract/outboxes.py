@@ -37,9 +37,14 @@ def lease(
 
 
 def work(
-    store: Any, key: QueueKey = KEY, *, notices: int = 100, now: float = T0
+    store: Any,
+    key: QueueKey = KEY,
+    *,
+    notices: int = 100,
+    now: float = T0,
+    **more: Any,
 ) -> Work:
-    found: Work = store.read_outbox(key, notices=notices, deliveries=5, now=now)
+    found: Work = store.read_outbox(key, notices=notices, deliveries=5, now=now, **more)
     return found
 
 
@@ -387,6 +392,67 @@ class OutboxContract:
         assert sorted(waiting(work(store))) == sorted(
             [(one, id, 0) for id in ids[:5]] + [(two, ids[8], 1)]
         )
+
+    def test_notices_are_read_up_to_a_size_and_at_least_one(self, store: Any) -> None:
+        subscribe(store)
+        bodies = [b'"%s"' % (b"x" * size) for size in (50_000, 10, 10, 50_000, 10)]
+        ids = send(store, [draft(T0, body) for body in bodies])
+        lease(store)
+
+        # Nothing overtakes what is too large.
+        for size, count in ((1, 1), (40_000, 1), (60_000, 3), (90_000, 3)):
+            found = work(store, size=size)
+            assert (told(found), found.cut) == (ids[:count], True)
+        found = work(store, size=200_000)
+        assert (told(found), found.cut) == (ids, False)
+        assert found.notices[3].body == bodies[3]
+        # What was left comes when the others are gone.
+        settle(store, Settled(notices=tuple(ids[:3])))
+        assert told(work(store, size=1)) == ids[3:4]
+
+    def test_deliveries_are_read_up_to_a_size_that_subscriptions_share(
+        self, store: Any
+    ) -> None:
+        three = [subscribe(store, f"http://{n}").id for n in range(3)]
+        ids = post(store)
+        lease(store)
+        large = [Notice(f"m{n}", b'"%s"' % (b"x" * 30_000), 300) for n in range(4)]
+        owed = tuple(Delivery(id, notice, 1, T0) for id in three for notice in large)
+        settle(store, Settled(notices=tuple(ids), waiting=owed))
+
+        def read(size: int, **more: Any) -> dict[str, list[str]]:
+            found = work(store, size=size, **more)
+            assert found.cut == (len(found.deliveries) < len(owed))
+            shares: dict[str, list[str]] = {}
+            for each in found.deliveries:
+                shares.setdefault(each.subscription, []).append(each.notice.id)
+            return shares
+
+        every = [notice.id for notice in large]
+        assert read(10**6) == dict.fromkeys(three, every)
+        assert read(210_000) == dict.fromkeys(three, every[:2])
+        # Each gets something, sooner or later.
+        seen: set[str] = set()
+        for millisecond in range(9):
+            [(id, first)] = read(1, now=T0 + millisecond / 1000).items()
+            assert first == every[:1]
+            seen.add(id)
+        assert seen == {*three}
+
+    def test_what_those_are_owed_who_are_busy_is_not_read(self, store: Any) -> None:
+        one, two = subscribe(store, "http://1").id, subscribe(store, "http://2").id
+        ids = post(store, 2)
+        lease(store)
+        first, second = some_notices(ids)
+        settle(store, Settled(waiting=(Delivery(one, first, 0, T0),)))
+        settle(store, Settled(waiting=(Delivery(two, second, 0, T0),)))
+
+        found = work(store, busy=[one, "unknown"])
+
+        assert waiting(found) == [(two, ids[1], 0)]
+        assert (told(found), found.behind) == (ids, {one, two})
+        assert {each.id for each in found.subscriptions} == {one, two}
+        assert work(store, busy={one, two}).deliveries == ()
 
     def test_deliveries_come_by_instant_and_then_in_the_order_of_settling(
         self, store: Any

@@ -17,6 +17,7 @@ from zaqar.notification import courier
 from zaqar.notification.courier import LEASE_SECONDS, Courier, Fate, Office
 from zaqar.notification.senders import Outcome
 from zaqar.notification.shares import Shares
+from zaqar.storage.delivering import EVERYTHING
 
 NEVER_LONG = 20.0
 DELIVERED = Outcome(True, 0.0, 200)
@@ -59,6 +60,9 @@ class Desk:
         self.shares, self.is_crowded = Shares(2), False
         # How many deliveries each reading brought.
         self.rounds: list[int] = []
+        # How many bytes each takes, and how many bytes of notices it had.
+        self.size, self.bytes = EVERYTHING, list[int]()
+        self.while_reading: Callable[[], Awaitable[None]] | None = None
 
     def subscribe(self, *names: str) -> None:
         for name in names:
@@ -101,11 +105,21 @@ class Desk:
             now=time.time,
         )
 
-    async def _read(self, key: QueueKey, notices: int, deliveries: int) -> Work:
+    async def _read(
+        self, key: QueueKey, notices: int, deliveries: int, busy: frozenset[str]
+    ) -> Work:
         work: Work = self.store.read_outbox(
-            key, notices=notices, deliveries=deliveries, now=time.time()
+            key,
+            notices=notices,
+            deliveries=deliveries,
+            size=self.size,
+            busy=busy,
+            now=time.time(),
         )
         self.rounds.append(len(work.deliveries))
+        self.bytes.append(sum(len(notice.body) for notice in work.notices))
+        if self.while_reading is not None:
+            await self.while_reading()
         await asyncio.sleep(0)
         return work
 
@@ -350,6 +364,70 @@ def test_round_of_many_subscribers_is_no_larger_than_of_few(
 
         assert desk.subscribers.told == dict.fromkeys(names, ids)
         assert max(desk.rounds) <= 20
+
+    run(test)
+
+
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_round_takes_no_more_bytes_than_it_may_and_order_is_kept(
+    run: Run, size: int
+) -> None:
+    """Two bodies have 12 bytes; each round has at least one of them."""
+
+    async def test(desk: Desk) -> None:
+        names = ["http://a", "http://slow"]
+        desk.subscribe(*names)
+        desk.size = size
+
+        async def slow(id: str, attempt: int) -> Outcome:
+            # Behind others at first, so that what waits is read by size too.
+            await asyncio.sleep(2 * courier.PATIENCE if id == ids[0] else 0)
+            return DELIVERED
+
+        desk.subscribers.answers["http://slow"] = slow
+        ids = desk.post(40)
+
+        await desk.deliver()
+
+        assert desk.subscribers.told == dict.fromkeys(names, ids)
+        assert len(desk.subscribers.tried) == 80
+        assert max(desk.bytes) <= max(size, len(b'"body"'))
+
+    run(test)
+
+
+def test_who_is_through_while_the_outbox_is_read_is_told_in_order(run: Run) -> None:
+    async def test(desk: Desk) -> None:
+        desk.subscribe("http://slow", "http://b")
+        gate = asyncio.Event()
+
+        async def wait(id: str, attempt: int) -> Outcome:
+            await gate.wait()
+            return DELIVERED
+
+        desk.subscribers.answers["http://slow"] = wait
+        ids = desk.post(3)
+        desk.lease()
+        serving = asyncio.create_task(desk.courier().serve(desk.stopping))
+        while len(desk.subscribers.told.get("http://b", ())) < 3:
+            await asyncio.sleep(0.01)
+        later: list[str] = []
+
+        async def come_through() -> None:
+            # What it was owed was not read, for it was busy; there is news, too.
+            if later and not gate.is_set():
+                gate.set()
+                while not desk.subscribers.told.get("http://slow"):
+                    await asyncio.sleep(0)
+                for _ in range(5):
+                    await asyncio.sleep(0)
+
+        desk.while_reading = come_through
+        later += desk.post(2)
+        await asyncio.wait_for(serving, NEVER_LONG)
+        await desk.deliver()
+
+        assert desk.subscribers.told["http://slow"] == ids + later
 
     run(test)
 

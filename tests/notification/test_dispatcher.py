@@ -4,6 +4,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,66 @@ def test_queue_that_is_released_while_the_store_answers_is_asked_for_again(
         assert other == [key]
 
     asyncio.run(with_senders(run, OPEN))
+
+
+def test_those_who_are_told_at_once_share_one_document(service: Service) -> None:
+    documents: list[Any] = []
+
+    class Listener(Callee):
+        async def send(self, target: Target) -> Outcome:
+            documents.append(target.notification)
+            return await super().send(target)
+
+    async def run() -> None:
+        callee: Any = Listener()
+        key = QueueKey("p", "q")
+        for n in range(5):
+            subscribe(service.store, f"http://{n}", key, ttl=10**6, now=time.time())
+        callee.hang("p", "q")
+        ids = post(service.store, 2, key, now=time.time())
+        delivering = Dispatcher(service, callee, "holder")
+        task = asyncio.create_task(delivering.run(asyncio.Event()))
+        await until(lambda: len(documents) == 5)
+        assert len(set(map(id, documents))) == 1
+        assert list(delivering._shared) == [(key, ids[0])]
+
+        for _ in range(10):
+            callee.go_on("p", "q")
+        await until(lambda: len(documents) == 10)
+        documents.clear()
+
+        # Nobody remembers what was sent.
+        await until(lambda: not delivering._shared)
+        assert not task.done()
+
+    asyncio.run(run())
+
+
+def test_rounds_share_memory_fairly(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    read_outbox = service.store.read_outbox
+
+    def read(*given: Any, size: int, **named: Any) -> Work:
+        sizes.append(size)
+        return read_outbox(*given, size=size, **named)
+
+    monkeypatch.setattr(service.store, "read_outbox", read)
+
+    async def run() -> None:
+        delivering = Dispatcher(service, Callee(), "holder")  # type: ignore[arg-type]
+        key = QueueKey("p", "q")
+        async with AsyncExitStack() as rounds:
+            for n in range(64):
+                await rounds.enter_async_context(delivering._queues.place(f"p{n}"))
+                await delivering._read(key, 1, 1, frozenset())
+
+    asyncio.run(run())
+
+    assert sizes[:16] == [dispatcher.ROUND_BYTES] * 16
+    assert sizes[63] == dispatcher.ROUNDS_BYTES // 64
+    assert sum(sizes) < 4 * dispatcher.ROUNDS_BYTES
 
 
 def test_each_subscription_is_told_of_what_passes_its_filter(

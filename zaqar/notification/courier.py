@@ -38,7 +38,7 @@ RENEWAL_SECONDS = 5.0
 # How long it is held at least where others want to be.
 STAY_SECONDS = 2.0
 # What a round takes at most of notices and of deliveries of each subscriber, and both
-# times subscribers, of whom each gets one: all of it is in memory, with its bodies.
+# times subscribers, of whom each gets one.
 ROUND = 2000
 NOTICES = 100
 DELIVERIES = 50
@@ -86,13 +86,15 @@ class Fate(msgspec.Struct, frozen=True):
 class Office(msgspec.Struct, frozen=True):
     """What a courier needs of the service; calls of the store run in threads.
 
+    `read` is given how many notices, how many deliveries of each subscription, and the
+    subscriptions whose deliveries are not wanted; it knows how much memory there is.
     `choose` says of which notices each subscription is to be told; `send` makes one
     attempt; `judge` decides on one that failed, given how often it has by now. `place`
     is where rounds are done, `is_crowded` says that others want to be held, and `held`
     how many are.
     """
 
-    read: Callable[[QueueKey, int, int], Awaitable[Work]]
+    read: Callable[[QueueKey, int, int, frozenset[str]], Awaitable[Work]]
     settle: Callable[[QueueKey, Settled], Awaitable[None]]
     release: Callable[[QueueKey], Awaitable[None]]
     choose: Callable[[QueueKey, Work], dict[str, list[Notice]]]
@@ -120,6 +122,9 @@ class Courier:
         # Not known yet: the first round takes one delivery of each.
         self._subscribers: int | None = None
         self._most = self._deliveries = 0
+        # Less where bodies are large: what does not fit is read for nothing.
+        self._fitting = NOTICES
+        self._busy: frozenset[str] = frozenset()
 
     async def serve(self, stopping: asyncio.Event) -> None:
         """Deliver until nothing is left to do, or somebody else does it, or the end.
@@ -153,6 +158,7 @@ class Courier:
                 await self._settle()
                 read_at = time.monotonic()
                 ends = stopping.is_set() or self._has_to_go()
+                self._busy = frozenset() if ends else frozenset(self._lines)
                 work = Work() if ends else await self._read()
                 began = self._begin(work)
                 await self._wait(began)
@@ -167,21 +173,28 @@ class Courier:
             await self._something_happens()
         elif (began or work.notices) and not self._is_full(work, began):
             await asyncio.sleep(PACE - (time.monotonic() - read_at))
-        return bool(began or self._lines or work.notices or self._unsettled())
+        # What those are owed who were busy was not read.
+        is_owed = began or self._lines or work.notices or self._busy
+        return bool(is_owed or self._unsettled())
 
     async def _read(self) -> Work:
         share = max(1, ROUND // (self._subscribers or GUESSED_SUBSCRIBERS))
+        share = min(share, self._fitting)
         self._most = min(NOTICES, share)
         self._deliveries = min(DELIVERIES, share) if self._subscribers else 1
-        work = await self._office.read(self._key, self._most, self._deliveries)
+        work = await self._office.read(
+            self._key, self._most, self._deliveries, self._busy
+        )
         self._subscribers = max(1, len(work.subscriptions))
+        more, less = min(NOTICES, 2 * self._fitting), max(1, self._fitting // 2)
+        self._fitting = less if work.cut else more
         return work
 
     def _is_full(self, work: Work, began: Iterable[Line]) -> bool:
         """Say whether there may be more than was read, for those who were free."""
         read = Counter(delivery.subscription for delivery in work.deliveries)
         most = max((read[line.subscription.id] for line in began), default=0)
-        return len(work.notices) >= self._most or most >= self._deliveries
+        return work.cut or len(work.notices) >= self._most or most >= self._deliveries
 
     def _begin(self, work: Work) -> list[Line]:
         """Let lines begin for all who are free; what others are owed waits."""
@@ -193,13 +206,16 @@ class Courier:
         for subscription in work.subscriptions:
             due = owed.get(subscription.id, [])
             told = chosen[subscription.id]
-            is_behind = subscription.id in work.behind and len(due) >= self._deliveries
-            if subscription.id in self._lines or is_behind:
+            is_all = len(due) < self._deliveries and not work.cut
+            is_behind = subscription.id in work.behind and not is_all
+            # Who was busy when it was read may be through by now.
+            is_busy = subscription.id in self._lines or subscription.id in self._busy
+            if is_busy or is_behind:
                 # Told later, they would be told before what they came after.
                 for notice in told:
                     self._wait_for_turn(subscription, notice)
                 told = []
-            if subscription.id in self._lines:
+            if is_busy:
                 continue
             jobs = [
                 Job(delivery.notice, delivery.failures, True)

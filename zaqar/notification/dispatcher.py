@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from oslo_log import log
 
@@ -38,6 +39,10 @@ HELD = 3000
 LOOK = 200
 QUEUES = 600
 ATTEMPTS = 2000
+# Bytes of bodies that a round reads of notices, and as many of deliveries; and what
+# rounds that are under way at once share, each in its turn.
+ROUND_BYTES = 4 * 1024 * 1024
+ROUNDS_BYTES = 64 * 1024 * 1024
 THREADS = 8
 # The options of a subscription that deliveries look at.
 DEAD_LETTER_QUEUE = "dead_letter_queue"
@@ -57,6 +62,10 @@ class Dispatcher:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="outbox")
         self._queues, self._attempts = Shares(QUEUES), Shares(ATTEMPTS)
         self._held = Holdings(HELD)
+        # Those that are being sent, and no longer.
+        self._shared: WeakValueDictionary[
+            tuple[QueueKey, str], payload.Notification
+        ] = WeakValueDictionary()
         # Not before it took over what was held by its name.
         self._has_begun = False
         self._found_at = -IDLE_AFTER_SECONDS
@@ -144,12 +153,16 @@ class Dispatcher:
 
     # What couriers ask of the service -------------------------------------------------
 
-    async def _read(self, key: QueueKey, notices: int, deliveries: int) -> Work:
+    async def _read(
+        self, key: QueueKey, notices: int, deliveries: int, busy: frozenset[str]
+    ) -> Work:
         return await self._call(
             self._service.store.read_outbox,
             key,
             notices=notices,
             deliveries=deliveries,
+            size=min(ROUND_BYTES, ROUNDS_BYTES // max(1, self._queues.taken)),
+            busy=busy,
             now=self._service.now(),
         )
 
@@ -218,8 +231,13 @@ class Dispatcher:
                 settings.signing_keys[0],
                 settings.notification,
             )
-        body = self._body(key, notice)
-        return payload.notification(key.name, body, notice.ttl, notice.delay)
+        # Memory for one, however many are told of it at once.
+        shared = self._shared.get((key, notice.id))
+        if shared is None:
+            body = self._body(key, notice)
+            shared = payload.notification(key.name, body, notice.ttl, notice.delay)
+            self._shared[key, notice.id] = shared
+        return shared
 
     def _body(self, key: QueueKey, notice: Notice) -> bytes:
         """Return the body as it was posted. Raises KeyUnavailable."""

@@ -27,7 +27,7 @@ class PostDataTooLarge(Exception):
     """Raised when a template with the notification in it exceeds its limit."""
 
 
-class Notification(msgspec.Struct, frozen=True):
+class Notification(msgspec.Struct, frozen=True, weakref=True):
     """What is sent: a JSON document, and a mail if that is not just the document."""
 
     document: bytes

@@ -21,6 +21,10 @@ class Shares:
         # In the order of their turns.
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
+    @property
+    def taken(self) -> int:
+        return self._held.total()
+
     @asynccontextmanager
     async def place(self, tenant: str) -> AsyncIterator[None]:
         """Hold a place, as soon as there is one for this tenant."""

@@ -22,6 +22,8 @@ from zaqar.model import Attempt, Delivery, Page, QueueKey, Settled, Subscription
 # How many attempts the log of a subscription keeps, and how many failed deliveries.
 KEPT_ATTEMPTS = 50
 KEPT_FAILURES = 1000
+# Bytes without a limit.
+EVERYTHING = 2**62
 
 
 class Subscriptions(Protocol):
@@ -100,14 +102,23 @@ class Outbox(Protocol):
         ...
 
     def read_outbox(
-        self, key: QueueKey, *, notices: int, deliveries: int, now: float
+        self,
+        key: QueueKey,
+        *,
+        notices: int,
+        deliveries: int,
+        size: int = EVERYTHING,
+        busy: Collection[str] = (),
+        now: float,
     ) -> Work:
         """Return what is due, and all live subscriptions, as of one instant.
 
         `notices` is how many of these at most, oldest first; a notice is due when its
         message is visible. `deliveries` is how many waiting ones at most of each
         subscription, those due first in front and equal ones in the order in which
-        they were settled. A queue that is gone has no work.
+        they were settled; of those that are `busy` there are none. Of notices, and of
+        deliveries, `size` bytes of bodies at most, but for the first one whatever its
+        size; subscriptions share them. A queue that is gone has no work.
         """
         ...
 

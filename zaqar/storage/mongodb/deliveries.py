@@ -23,12 +23,13 @@ import msgspec
 from pymongo import DeleteOne, UpdateOne, WriteConcern
 
 from zaqar.model import Attempt, Delivery, Page, Settled
-from zaqar.storage.delivering import KEPT_ATTEMPTS, KEPT_FAILURES
+from zaqar.storage.delivering import EVERYTHING, KEPT_ATTEMPTS, KEPT_FAILURES
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.notices import notice_of
 from zaqar.storage.mongodb.reading import BY_ID
 from zaqar.storage.mongodb.subscribing import deliveries_of, delivery_id, id_of
 from zaqar.storage.mongodb.watching import drop
+from zaqar.storage.portions import Portions
 
 PLACES = ("due", "waiting", "untried", "failed")
 # So many subscriptions are asked for their deliveries in one trip.
@@ -104,11 +105,13 @@ class Deliveries:
         subscriptions: Iterable[str],
         limit: int,
         now: float = inf,
+        portions: Portions | None = None,
     ) -> list[Delivery]:
         """Return the first that are due of each subscription; any without `now`."""
         if not limit:
             return []
         found: list[Document] = []
+        portions = portions or Portions(EVERYTHING, 1)
         rest = iter(subscriptions)
         while some := list(islice(rest, TOGETHER)):
             first, *others = (_first(name, outbox, id, limit, now) for id in some)
@@ -116,7 +119,13 @@ class Deliveries:
                 {"$unionWith": {"coll": "deliveries", "pipeline": part}}
                 for part in others
             ]
-            found += self._deliveries.aggregate([*first, *parts])
+            # In the order of subscriptions; what is left is read for nothing.
+            with self._deliveries.aggregate([*first, *parts]) as cursor:
+                for each in cursor:
+                    if portions.take(each["subscription"], len(each["body"])):
+                        found.append(each)
+                    if portions.is_used_up:
+                        return list(map(delivery_of, found))
         return list(map(delivery_of, found))
 
     def page(

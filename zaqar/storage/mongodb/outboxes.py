@@ -32,10 +32,19 @@ from zaqar.storage.mongodb.subscribing import (
     subscription_of,
 )
 from zaqar.storage.mongodb.watching import CHUNK, Watching
+from zaqar.storage.portions import Portion, Portions, in_turn
 
 IS_WATCHED = {"watched": {"$exists": True}}
 FREE = {"holder": 1, "held": 1}
 WAITING, UNTRIED = "waiting", "untried"
+
+
+class Most(NamedTuple):
+    """What a reading takes at most; `size` is in bytes."""
+
+    notices: int
+    deliveries: int
+    size: int
 
 
 class Found(NamedTuple):
@@ -99,33 +108,41 @@ class Outboxes:
         won = {each["_id"] for each in taken}
         return [key_of(name) for name in names if name in won]
 
-    def read(self, name: str, notices: int, deliveries: int, now: float) -> Work:
-        """Return what is due."""
+    def read(self, name: str, most: Most, busy: frozenset[str], now: float) -> Work:
+        """Return what is due, but no deliveries of those that are busy."""
         view = self._view(name)
         if view is None:
             return Work()
         outbox = view.queue["watched"]
-        found = self._find(view, outbox, max(notices, 1), now)
+        told = Portion(most.size)
+        found = self._find(view, outbox, max(most.notices, 1), told, now)
         if any(view.is_over(each["number"]) for each in found.notices):
             # They are in the way of others.
             for dropped in view.dropped:
                 self._notices.remove(name, *dropped)
-            return self.read(name, notices, deliveries, now)
+            return self.read(name, most, busy, now)
         live = {each["id"] for each in found.subscriptions if each["expires"] > now}
         self._clean(name, outbox, found, found.waiting - live, now)
-        waiting = sorted(found.waiting & live)
+        waiting = in_turn((found.waiting & live) - busy, now)
+        portions = Portions(most.size, len(waiting))
         # A message that came again after it was taken has two; they are settled as one.
-        told: dict[str, Document] = {}
-        for each in found.notices[:notices]:
-            told.setdefault(each["id"], each)
+        notices: dict[str, Document] = {}
+        for each in found.notices[: most.notices]:
+            notices.setdefault(each["id"], each)
+        due = self._deliveries.due(
+            name, outbox, waiting, most.deliveries, now, portions
+        )
         return Work(
-            tuple(map(notice_of, told.values())),
-            tuple(self._deliveries.due(name, outbox, waiting, deliveries, now)),
+            tuple(map(notice_of, notices.values())),
+            tuple(due),
             tuple(subscription_of(s) for s in found.subscriptions if s["id"] in live),
             frozenset(found.untried & live),
+            told.cut or portions.cut,
         )
 
-    def _find(self, view: View, outbox: int, notices: int, now: float) -> Found:
+    def _find(
+        self, view: View, outbox: int, notices: int, told: Portion, now: float
+    ) -> Found:
         name, found = view.queue["_id"], Found([], [], set(), set())
         for each in self._messages.aggregate(
             [
@@ -139,7 +156,8 @@ class Outboxes:
             hint="notices",
         ):
             if "number" in each:
-                found.notices.append(each)
+                if told.takes(len(each["body"])):
+                    found.notices.append(each)
             elif "subscriber" in each:
                 found.subscriptions.append(each)
             elif WAITING in each:

@@ -12,9 +12,10 @@ from zaqar.model import (
     Subscription,
     Work,
 )
+from zaqar.storage.delivering import EVERYTHING
 from zaqar.storage.mongodb.documents import name_of
 from zaqar.storage.mongodb.failures import Patience
-from zaqar.storage.mongodb.outboxes import Outboxes
+from zaqar.storage.mongodb.outboxes import Most, Outboxes
 from zaqar.storage.mongodb.steps import step
 from zaqar.storage.mongodb.subscribing import Subscribing
 
@@ -80,9 +81,17 @@ class MongoOutboxes:
 
     @step
     def read_outbox(
-        self, key: QueueKey, *, notices: int, deliveries: int, now: float
+        self,
+        key: QueueKey,
+        *,
+        notices: int,
+        deliveries: int,
+        size: int = EVERYTHING,
+        busy: Collection[str] = (),
+        now: float,
     ) -> Work:
-        return self._outboxes.read(name_of(key), notices, deliveries, now)
+        most = Most(notices, deliveries, size)
+        return self._outboxes.read(name_of(key), most, frozenset(busy), now)
 
     @step
     def settle_outbox(

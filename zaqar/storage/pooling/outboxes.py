@@ -17,6 +17,7 @@ from zaqar.model import (
     Work,
 )
 from zaqar.storage.base import Store
+from zaqar.storage.delivering import EVERYTHING
 from zaqar.storage.pooling.pools import Pools
 from zaqar.storage.pooling.routing import Routing
 
@@ -103,13 +104,25 @@ class RoutedOutboxes:
         )
 
     def read_outbox(
-        self, key: QueueKey, *, notices: int, deliveries: int, now: float
+        self,
+        key: QueueKey,
+        *,
+        notices: int,
+        deliveries: int,
+        size: int = EVERYTHING,
+        busy: Collection[str] = (),
+        now: float,
     ) -> Work:
         try:
             return self._routing.at(
                 key,
                 lambda store: store.read_outbox(
-                    key, notices=notices, deliveries=deliveries, now=now
+                    key,
+                    notices=notices,
+                    deliveries=deliveries,
+                    size=size,
+                    busy=busy,
+                    now=now,
                 ),
             )
         except QueueNotFound:

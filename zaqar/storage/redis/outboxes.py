@@ -23,7 +23,7 @@ from zaqar.model import (
     Subscription,
     Work,
 )
-from zaqar.storage.delivering import KEPT_ATTEMPTS, KEPT_FAILURES
+from zaqar.storage.delivering import EVERYTHING, KEPT_ATTEMPTS, KEPT_FAILURES
 from zaqar.storage.redis import telling
 from zaqar.storage.redis.client import Client, Script
 from zaqar.storage.redis.index import Outbox
@@ -135,13 +135,20 @@ class RedisOutboxes:
         return bool(status != NOT_HOLDER)
 
     def read_outbox(
-        self, key: QueueKey, *, notices: int, deliveries: int, now: float
+        self,
+        key: QueueKey,
+        *,
+        notices: int,
+        deliveries: int,
+        size: int = EVERYTHING,
+        busy: Collection[str] = (),
+        now: float,
     ) -> Work:
         try:
-            reply = self._run(READ, key, repr(now), notices, deliveries)
+            reply = self._run(READ, key, repr(now), notices, deliveries, size, *busy)
         except QueueNotFound:
             return Work()
-        _, messages, values, waiting, subscriptions, behind = reply
+        _, messages, values, waiting, subscriptions, behind, cut = reply
         found: list[Delivery] = []
         for at in range(0, len(waiting), 3):
             found += telling.deliveries(waiting[at].decode(), *waiting[at + 1 : at + 3])
@@ -150,6 +157,7 @@ class RedisOutboxes:
             tuple(found),
             telling.subscriptions(subscriptions),
             frozenset(id.decode() for id in behind),
+            bool(cut),
         )
 
     def settle_outbox(

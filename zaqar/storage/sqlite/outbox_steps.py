@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from itertools import starmap, takewhile
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from zaqar.model import (
     Work,
 )
 from zaqar.storage.delivering import KEPT_ATTEMPTS, KEPT_FAILURES
+from zaqar.storage.portions import Portion, Portions, in_turn
 from zaqar.storage.sqlite import rows, subscription_steps
 from zaqar.storage.sqlite.schema import NEVER
 
@@ -169,6 +171,8 @@ def read(
     outbox: int | None,
     notices: int,
     deliveries: int,
+    size: int,
+    busy: Collection[str],
     now: float,
 ) -> Work:
     """Return what is due."""
@@ -176,19 +180,31 @@ def read(
         return Work()
     subscriptions = subscription_steps.live(connection, outbox, now)
     ids = {subscription.id for subscription in subscriptions}
-    found = connection.execute(NOTICES, (outbox, now, notices)).fetchall()
-    waiting: list[Delivery] = []
-    for id in ids & _these(connection, WAITING, outbox):
+    told, found = Portion(size), connection.execute(NOTICES, (outbox, now, notices))
+    # Row by row: what is left was not in memory.
+    shown = takewhile(
+        lambda notice: told.takes(len(notice.body)), starmap(Notice, found)
+    )
+    new = tuple(shown)
+    owing = (ids & _these(connection, WAITING, outbox)).difference(busy)
+    portions, waiting = Portions(size, len(owing)), list[Delivery]()
+    for id in in_turn(owing, now):
+        if portions.is_used_up:
+            break
         due = connection.execute(
             f"{DELIVERIES} AND due <= :now ORDER BY due, number LIMIT :limit",
             {"outbox": outbox, "subscription": id, "now": now, "limit": deliveries},
         )
-        waiting += map(_delivery, due.fetchall())
+        for delivery in map(_delivery, due):
+            if not portions.take(id, len(delivery.notice.body)):
+                break
+            waiting.append(delivery)
     return Work(
-        tuple(Notice(*fields) for fields in found),
+        new,
         tuple(waiting),
         tuple(subscriptions),
         frozenset(ids & _these(connection, UNTRIED, outbox)),
+        told.cut or portions.cut,
     )
 
 

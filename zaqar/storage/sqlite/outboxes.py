@@ -15,6 +15,7 @@ from zaqar.model import (
     Subscription,
     Work,
 )
+from zaqar.storage.delivering import EVERYTHING
 from zaqar.storage.sqlite import outbox_steps, subscription_steps
 from zaqar.storage.sqlite.database import Database
 
@@ -106,11 +107,20 @@ class SqliteOutboxes:
         return self._database.write(lease)
 
     def read_outbox(
-        self, key: QueueKey, *, notices: int, deliveries: int, now: float
+        self,
+        key: QueueKey,
+        *,
+        notices: int,
+        deliveries: int,
+        size: int = EVERYTHING,
+        busy: Collection[str] = (),
+        now: float,
     ) -> Work:
         try:
             with self._watching(key) as (connection, outbox):
-                return outbox_steps.read(connection, outbox, notices, deliveries, now)
+                return outbox_steps.read(
+                    connection, outbox, notices, deliveries, size, busy, now
+                )
         except QueueNotFound:
             return Work()
 
