@@ -267,7 +267,7 @@ class ModelStore(ModelOutboxes):
         client: str,
         revision: str,
         now: float,
-    ) -> None:
+    ) -> bool:
         with self._lock:
             self._expect(key, revision)
             queue = self._settle(key, now)
@@ -292,6 +292,8 @@ class ModelStore(ModelOutboxes):
                         delay = new.delay if queue.delays else 0
                         notice = Notice(new.id, new.body, new.ttl, new.delay)
                         queue.outbox.notices.append((now + delay, notice))
+            is_free = queue.outbox.holder is None or queue.outbox.held_until <= now
+            return queue.outbox.watched and is_free
 
     def list_messages(
         self,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the options once, into frozen Settings, and refuses what cannot work."""
 
+import hashlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from zaqar import __version__, cors_settings, key_settings, quota_settings
 from zaqar.errors import ConfigurationError
 from zaqar.keys import Key
 from zaqar.limits import Limits
+from zaqar.masking import masked
 from zaqar.notification import settings as notification
 from zaqar.options import DEFAULT_OPTIONS, NOTIFIER, OPTIONS, STORAGE_OPTIONS
 from zaqar.quota_settings import QuotaSettings
@@ -72,7 +74,8 @@ class Settings(msgspec.Struct, frozen=True):
     """What the options come to; `config` is for oslo's own libraries, and for pools.
 
     `registry` is where pools are kept; None: there are no pools, all queues live in
-    `store`. `data_folder` is where files of pools may be. The first of `signing_keys`
+    `store`. `data_folder` is where files of pools may be; `bell` the pipe by which who
+    posts wakes who delivers from the same stores. The first of `signing_keys`
     signs URLs, all of them are good for verifying; none: there are no signed URLs.
     So with `encryption_keys` and bodies; `read_cbc`: those of the reference too.
     """
@@ -83,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True):
     registry: StoreSettings | None
     virtual_pool: bool
     data_folder: str
+    bell: str
     engine: str
     workers: int
     threads: int
@@ -209,15 +213,18 @@ def _settings(config: Any) -> Settings:
         )
     management = "drivers:management_store:sqlite"
     registry_file = sqlite_path(config[management].uri, management)
+    store = _store_settings(config, "message_store")
+    registry = None
+    if config.pooling:
+        registry = _store_settings(config, "management_store")
     return Settings(
         bind=wsgi.bind,
         port=wsgi.port,
-        store=_store_settings(config, "message_store"),
-        registry=_store_settings(config, "management_store")
-        if config.pooling
-        else None,
+        store=store,
+        registry=registry,
         virtual_pool=config["pooling:catalog"].enable_virtual_pool,
         data_folder=os.path.dirname(registry_file),
+        bell=_bell(registry or store, os.path.dirname(registry_file)),
         engine=server.engine,
         workers=server.workers or len(os.sched_getaffinity(0)),
         threads=server.threads,
@@ -250,6 +257,18 @@ def management_store(settings: Settings) -> StoreSettings:
     Raises ConfigurationError.
     """
     return settings.registry or _store_settings(settings.config, "management_store")
+
+
+def _bell(store: StoreSettings, folder: str) -> str:
+    """Return the path of the bell (`waking`) of a store: beside it, or in the folder.
+
+    Services whose stores differ do not wake each other.
+    """
+    if isinstance(store, SqliteSettings):
+        return f"{store.path}.bell"
+    names = [masked(store.uri), getattr(store, "database", "")]
+    name = hashlib.blake2b(repr(names).encode(), digest_size=8).hexdigest()
+    return os.path.join(folder, f"{name}.bell")
 
 
 def _store_settings(config: Any, kind: str) -> StoreSettings:

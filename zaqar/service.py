@@ -16,6 +16,7 @@ from zaqar.errors import QueueChanged, QueueNotFound, StorageUnavailable
 from zaqar.limits import Limits
 from zaqar.model import Metadata, Queue, QueueKey
 from zaqar.node_usage import NodeUsage
+from zaqar.notification.waking import Bell
 from zaqar.operations.quotas import Quotas
 from zaqar.policy import Policy
 from zaqar.queue_settings import QueueSettings, settings_of
@@ -113,6 +114,8 @@ class Service:
         self.clock = Clock(store.clock, now)
         self.now = self.clock.now
         self.queues = KnownQueues(store, settings.limits)
+        # Rung when there is something to deliver.
+        self.bell = Bell(settings.bell)
         self._registry = registry
         # PERF: None where there are none, so that they cost one comparison.
         self.quotas = _quotas(self, registry) if settings.quotas.are_on else None

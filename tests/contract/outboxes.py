@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.contract.arrange import (
+    CLIENT,
     KEY,
     T0,
     claim,
@@ -306,6 +307,29 @@ class OutboxContract:
         assert lease(store, ANOTHER) == [KEY]
         with pytest.raises(LeaseLost):
             settle(store)
+
+    def test_post_says_whether_somebody_had_better_look(self, store: Any) -> None:
+        create(store)
+
+        def is_owed(now: float) -> bool:
+            answer: bool = store.post_messages(
+                KEY,
+                [draft(now)],
+                client=CLIENT,
+                revision=store.get_queue(KEY).revision,
+                now=now,
+            )
+            return answer
+
+        assert not is_owed(T0)
+        subscribe(store)
+        assert is_owed(T0 + 1)
+        lease(store, now=T0 + 1)
+        # Who holds it finds it himself.
+        assert not is_owed(T0 + 2)
+        settle(store, Settled(notices=tuple(told(work(store, now=T0 + 2)))), now=T0 + 2)
+        store.release_outbox(KEY, ME)
+        assert is_owed(T0 + 3)
 
     def test_who_leased_nothing_settles_nothing(self, store: Any) -> None:
         subscribe(store)

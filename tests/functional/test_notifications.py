@@ -4,6 +4,8 @@
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -39,6 +41,15 @@ def sink() -> Iterator[Sink]:
 
 
 Start = Callable[..., Server]
+
+NEVER_POLLS = """
+import sys
+from zaqar import cli
+from zaqar.notification import dispatcher
+
+dispatcher.POLL_SECONDS = 10**6
+sys.exit(cli.notifier(sys.argv[1:]))
+"""
 
 
 @pytest.fixture
@@ -157,6 +168,42 @@ def test_engine_delivers(start: Start, sink: Sink, engine: str) -> None:
     queue.post(1)
 
     until(lambda: sink.bodies("/a") == [1])
+
+
+@pytest.mark.parametrize(
+    ("store_options", "engine"),
+    [
+        ("sqlite", "gunicorn"),
+        ("redis", "gunicorn"),
+        ("mongodb", "granian"),
+        ("pooled", "granian"),
+    ],
+    indirect=True,
+)
+def test_post_wakes_a_notifier_that_looks_for_nothing(
+    start: Start, sink: Sink, store_options: Options, engine: str
+) -> None:
+    """It looks for work when it begins and, after that, only when it is woken."""
+    pytest.importorskip(engine)
+    options: Options = {
+        "server": {"engine": engine, "workers": 2},
+        "notification": {"deliver": False, "allow_private_targets": True},
+    }
+    server = start(merge(store_options, options))
+    queues = [Queue(server, f"q{n}") for n in range(4)]
+    for n, queue in enumerate(queues):
+        queue.subscribe(sink.url(f"/{n}"))
+    command = [sys.executable, "-c", NEVER_POLLS, "--config-file", str(server.config)]
+    home = {**os.environ, "HOME": str(server.folder)}
+    with subprocess.Popen(command, env=home) as notifier:
+        try:
+            for n, queue in enumerate(queues):
+                # One that it holds nothing of yet.
+                queue.post(n)
+                until(lambda n=n: sink.bodies(f"/{n}") == [n])
+        finally:
+            notifier.terminate()
+    assert notifier.returncode == 0
 
 
 def test_failed_delivery_is_tried_again_and_then_kept_and_replayed(

@@ -2,11 +2,9 @@
 """Finds queues that owe their subscribers something, and has couriers serve them."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache, partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -21,6 +19,7 @@ from zaqar.notification.courier import LEASE_SECONDS, Courier, Fate, Office
 from zaqar.notification.holdings import Holdings
 from zaqar.notification.senders import Outcome, Senders, Target
 from zaqar.notification.shares import Shares
+from zaqar.notification.waking import Ear
 from zaqar.operations import messages
 from zaqar.queue_settings import RETRY_POLICY
 from zaqar.service import Service
@@ -28,10 +27,9 @@ from zaqar.service import Service
 LOG = log.getLogger(__name__)
 T = TypeVar("T")
 
-# How often it is looked for work; and where there was none for a while.
-POLL_SECONDS = 0.05
-IDLE_POLL_SECONDS = 0.1
-IDLE_AFTER_SECONDS = 10.0
+# How often it is looked for work that nobody rings for: of other machines, and what was
+# delayed or is tried again.
+POLL_SECONDS = 0.1
 UNAVAILABLE_SECONDS = 1.0
 # Queues that are held at once, and that one look takes; shared by tenants, those of
 # which a round is served and attempts that run; and calls of the store.
@@ -68,7 +66,6 @@ class Dispatcher:
         ] = WeakValueDictionary()
         # Not before it took over what was held by its name.
         self._has_begun = False
-        self._found_at = -IDLE_AFTER_SECONDS
         self._office = Office(
             read=self._read,
             settle=self._settle,
@@ -84,22 +81,23 @@ class Dispatcher:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until told to stop; what is being sent then is finished."""
-        while not stopping.is_set():
-            try:
-                await self._look_for_work(stopping)
-                is_idle = time.monotonic() - self._found_at > IDLE_AFTER_SECONDS
-                pause = IDLE_POLL_SECONDS if is_idle else POLL_SECONDS
-            except StorageUnavailable as error:
-                LOG.warning("Deliveries wait for the store: %s", error)
-                pause = UNAVAILABLE_SECONDS
-            except Exception:
-                LOG.exception("Looking for deliveries failed; it goes on.")
-                pause = UNAVAILABLE_SECONDS
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), pause)
+        with Ear(self._service.bell) as ear:
+            while not stopping.is_set():
+                await ear.wait(stopping, await self._look(stopping))
         if tasks := self._held.tasks:
             await asyncio.wait(tasks)
         self._threads.shutdown()
+
+    async def _look(self, stopping: asyncio.Event) -> float:
+        """Look for work; return after how many seconds to look again."""
+        try:
+            await self._look_for_work(stopping)
+            return POLL_SECONDS
+        except StorageUnavailable as error:
+            LOG.warning("Deliveries wait for the store: %s", error)
+        except Exception:
+            LOG.exception("Looking for deliveries failed; it goes on.")
+        return UNAVAILABLE_SECONDS
 
     async def _look_for_work(self, stopping: asyncio.Event) -> None:
         # Little at a time: who takes too much is passed over the next time.
@@ -124,7 +122,6 @@ class Dispatcher:
         )
         self._has_begun, has_news = True, False
         for key in keys:
-            self._found_at = time.monotonic()
             if key in self._held:
                 continue
             if key in before:

@@ -73,13 +73,15 @@ def post(
                 # Somebody was faster, and the settings are theirs: look again.
                 raise QueueNotFound(name)
             queue = service.queues.get(key)
-        service.store.post_messages(
+        is_owed = service.store.post_messages(
             key,
             messages,
             client=ctx.client,
             revision=queue.revision or "",
             now=service.now(),
         )
+        if is_owed:
+            service.bell.ring()
         return [message.id for message in messages]
 
     try:

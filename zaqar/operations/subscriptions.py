@@ -194,9 +194,11 @@ def replay(
     Raises SubscriptionNotFound.
     """
     with _of_queue(name, id):
-        return service.store.replay_deliveries(
+        count = service.store.replay_deliveries(
             ctx.key(name), id, messages, now=service.now()
         )
+    service.bell.ring()
+    return count
 
 
 @contextmanager
@@ -268,6 +270,7 @@ def _ask(
             Delivery(subscription.id, notice, 0, service.now()),
             now=service.now(),
         )
+        service.bell.ring()
 
 
 def _check(service: Service, subscriber: str, options: Any) -> None:

@@ -157,12 +157,16 @@ class Store(Subscriptions, Outbox, Protocol):
         client: str,
         revision: str,
         now: float,
-    ) -> None:
+    ) -> bool:
         """Append messages to the queue; they become visible together.
 
         A message is created at `now`, expires at now + ttl, and is held back until
         now + delay while the queue delays. Ids that are stored already: nothing is
         done.
+
+        Says whether somebody who delivers had better look: subscribers are owed the
+        messages, and nobody holds the outbox. A hint, which a post to a queue that is
+        not watched never gives.
 
         Raises QueueChanged if the revision is another one.
         """

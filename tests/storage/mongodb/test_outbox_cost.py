@@ -212,7 +212,7 @@ def fill(store: MongoStore, its: Arranged) -> None:
         post(store, 5, key)
     queue = database.queues.find_one({"_id": NAME})
     assert queue is not None
-    outbox, watch = queue["watched"], Watch(queue["watched"], False)
+    outbox, watch = queue["watched"], Watch(queue["watched"], False, 0.0)
     first = number_at(T0) + 1000
     notices: list[Document] = []
     for place in range(DEPTH):

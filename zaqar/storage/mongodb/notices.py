@@ -29,10 +29,14 @@ SHOWN = {"_id": 0, "id": 1, "body": 1, "ttl": 1, "delay": 1, "number": 1, "since
 
 
 class Watch(NamedTuple):
-    """What a post has to know: where it tells, and whether the queue delays."""
+    """What a post has to know: where it tells, and whether the queue delays.
+
+    `held`: until when somebody holds the outbox.
+    """
 
     outbox: int
     delays: bool
+    held: float
 
 
 class Notices:

@@ -66,7 +66,7 @@ class Posting:
         self._relaxed = relaxed
         self._messages = database.messages
         self._notices = Notices(database)
-        self._gathering: Gathering[list[Document], None] = Gathering()
+        self._gathering: Gathering[list[Document], bool] = Gathering()
         self._surely = database.queues
         self._soon = database.queues.with_options(write_concern=WriteConcern(1))
 
@@ -76,20 +76,20 @@ class Posting:
         documents: list[Document],
         now: float,
         revision: str,
-    ) -> None:
+    ) -> bool:
         """Append messages that have no `number` yet; those that are stored stay.
 
-        Who watches the queue is told of them.
+        Who watches the queue is told of them. Says whether nobody holds the outbox.
 
         Raises QueueNotFound or QueueChanged.
         """
 
-        def send(posts: list[list[Document]]) -> list[None]:
+        def send(posts: list[list[Document]]) -> list[bool]:
             together = list(chain.from_iterable(posts))
-            self.post_alone(name, together, now, revision, tells=True)
-            return [None] * len(posts)
+            is_owed = self.post_alone(name, together, now, revision, tells=True)
+            return [is_owed] * len(posts)
 
-        self._gathering.join((name, revision), documents, send)
+        return self._gathering.join((name, revision), documents, send)
 
     def post_alone(
         self,
@@ -99,9 +99,10 @@ class Posting:
         revision: str | None = None,
         *,
         tells: bool = False,
-    ) -> None:
+    ) -> bool:
         """Append messages; to a queue of any revision if none is given.
 
+        Says whether it tells of them, and nobody holds the outbox.
         Raises QueueNotFound or QueueChanged.
         """
         can_delay = any(each["state"] == DELAYED for each in documents)
@@ -127,6 +128,7 @@ class Posting:
                 self._soon.update_one({"_id": name}, owing(due))
         else:
             self._release(name, first, documents, inserted, due)
+        return watch is not None and tells and watch.held <= now
 
     # Reserve --------------------------------------------------------------------------
 
@@ -147,12 +149,12 @@ class Posting:
             queue = (self._soon if self._relaxed else self._surely).find_one_and_update(
                 wanted,
                 self._reservation(count, now, can_delay),
-                projection={"last": 1, "watched": 1, "delays": 1},
+                projection={"last": 1, "watched": 1, "delays": 1, "held": 1},
                 return_document=ReturnDocument.AFTER,
             )
             if queue is not None:
-                watched = queue.get("watched")
-                watch = watched and Watch(watched, queue["delays"])
+                watched, held = queue.get("watched"), queue.get("held", 0.0)
+                watch = watched and Watch(watched, queue["delays"], held)
                 return queue["last"] - count + 1, watch
             found = self._soon.find_one({"_id": name, "live": True})
             if found is None:

@@ -211,10 +211,10 @@ class MongoStore(MongoOutboxes):
         client: str,
         revision: str,
         now: float,
-    ) -> None:
+    ) -> bool:
         name = name_of(key)
         documents = [new_message(name, each, client, now) for each in messages]
-        self._posting.post(name, documents, now, revision)
+        return self._posting.post(name, documents, now, revision)
 
     @step
     def list_messages(

@@ -138,8 +138,8 @@ class Router(RoutedOutboxes):
         client: str,
         revision: str,
         now: float,
-    ) -> None:
-        self._routing.at(
+    ) -> bool:
+        return self._routing.at(
             key,
             lambda store: store.post_messages(
                 key, messages, client=client, revision=revision, now=now

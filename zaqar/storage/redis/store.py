@@ -195,7 +195,7 @@ class RedisStore(RedisOutboxes):
         client: str,
         revision: str,
         now: float,
-    ) -> None:
+    ) -> bool:
         values: list[Any] = []
         for message in messages:
             values += (
@@ -211,6 +211,8 @@ class RedisStore(RedisOutboxes):
             key, self._run(POST, key, name, revision, repr(soonest), *values)
         )
         self._announce(key, told)
+        # Who holds the outbox, or has still to look at it, needs no more telling.
+        return bool(told)
 
     def list_messages(
         self,

@@ -50,9 +50,11 @@ def post(
     client: str,
     revision: str,
     now: float,
-) -> None:
-    """Append the messages. Raises QueueNotFound, QueueChanged or, for a repeated post,
-    sqlite3.IntegrityError."""
+) -> bool:
+    """Append the messages; say whether an outbox that nobody holds got notices.
+
+    Raises QueueNotFound, QueueChanged or, for a repeated post, sqlite3.IntegrityError.
+    """
     reserved = connection.execute(
         RESERVE, (len(messages), key.project, key.name, revision)
     ).fetchone()
@@ -82,8 +84,9 @@ def post(
     soonest = now + min(min(m.ttl, m.delay or m.ttl) for m in messages)
     if soonest < wake:
         connection.execute(rows.WAKE_AT, (soonest, number))
-    if outbox is not None:
-        outbox_steps.append(connection, outbox, messages, delays, now)
+    if outbox is None:
+        return False
+    return outbox_steps.append(connection, outbox, messages, delays, now)
 
 
 @lru_cache(maxsize=8)

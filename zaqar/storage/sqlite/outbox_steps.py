@@ -28,7 +28,7 @@ from zaqar.storage.sqlite.schema import NEVER
 
 APPEND = """
     UPDATE outboxes SET due = min(due, ?), last = max(last, ?) WHERE number = ?
-    RETURNING last
+    RETURNING last, held
 """
 
 DUE_AT = "UPDATE outboxes SET due = min(due, ?) WHERE number = ?"
@@ -117,10 +117,11 @@ def append(
     messages: Sequence[NewMessage],
     delays: bool,
     now: float,
-) -> None:
-    """Store a notice of each message."""
+) -> bool:
+    """Store a notice of each message; say whether nobody holds the outbox."""
     delayed = [message.delay if delays else 0 for message in messages]
-    (last,) = connection.execute(APPEND, (now + min(delayed), now, outbox)).fetchone()
+    due = now + min(delayed)
+    last, held = connection.execute(APPEND, (due, now, outbox)).fetchone()
     for start in range(0, len(messages), 100):
         part = messages[start : start + 100]
         values: list[object] = []
@@ -128,6 +129,7 @@ def append(
             due = now + delay if delay else last
             values += (outbox, due, message.id, message.ttl, delay, message.body)
         connection.execute(_insert(len(part)), values)
+    return bool(held <= now)
 
 
 def wanted(

@@ -150,9 +150,9 @@ class SqliteStore(SqliteOutboxes):
         client: str,
         revision: str,
         now: float,
-    ) -> None:
+    ) -> bool:
         try:
-            self._database.write(
+            return self._database.write(
                 lambda connection: message_steps.post(
                     connection, key, messages, client, revision, now
                 )
@@ -162,6 +162,7 @@ class SqliteStore(SqliteOutboxes):
             ids = [message.id for message in messages]
             if len(self.get_messages(key, ids, now=now)) < len(ids):
                 raise
+            return False
 
     def list_messages(
         self,
