@@ -328,7 +328,7 @@ class OutboxContract:
         # Who holds it finds it himself.
         assert not is_owed(T0 + 2)
         settle(store, Settled(notices=tuple(told(work(store, now=T0 + 2)))), now=T0 + 2)
-        store.release_outbox(KEY, ME)
+        store.release_outbox(KEY, ME, now=T0 + 2)
         assert is_owed(T0 + 3)
 
     def test_who_leased_nothing_settles_nothing(self, store: Any) -> None:
