@@ -6,7 +6,8 @@
 --   {subscription, packed subscription, ...}, subscriptions that are behind, 1: more was
 --   due, and left for its size} {1} {2}
 
-local now, notices, most, size = unpack(ARGV)
+-- Not all of them: there may be more than Lua's stack takes.
+local now, notices, most, size = unpack(ARGV, 1, 4)
 local cut = 0
 
 -- Returns a portion of bytes (storage/portions.py): what is first fits in any case.

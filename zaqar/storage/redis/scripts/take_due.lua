@@ -4,7 +4,8 @@
 --   1: nothing but that, and now; projects whose entries are passed over
 -- Reply: {entry, since when it waits to be looked at, ...}
 
-local now, holder, ends, limit, again, anew = unpack(ARGV)
+-- Not all of them: there may be more than Lua's stack takes.
+local now, holder, ends, limit, again, anew = unpack(ARGV, 1, 6)
 limit = tonumber(limit)
 local mine = held_by(holder)
 local found, seen, without = {}, {}, {}
