@@ -17,7 +17,7 @@ from tests.contract.arrange import (
     post,
 )
 from zaqar.model import QueueStats
-from zaqar.storage.mongodb import counting, ends
+from zaqar.storage.mongodb import counting, ends, statistics
 from zaqar.storage.mongodb.counting import MANY_NOTES
 from zaqar.storage.mongodb.documents import name_of
 from zaqar.storage.mongodb.reading import View
@@ -68,6 +68,27 @@ def test_ends_move_with_what_others_do(
     assert ends_of(store) == []
     again = post(other, 1)
     assert ends_of(store) == [again[0], again[0]]
+
+
+@pytest.mark.parametrize("few", [3, 5, 7, 8, 9, 100])
+def test_ends_are_found_and_notes_added_up_however_many_there_are(
+    store: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """More than are read one by one."""
+    for module in ends, statistics:
+        monkeypatch.setattr(module, "FEW", few)
+    monkeypatch.setattr(ends, "SOON", 1e9)
+    ids = post(store, 1)
+    assert ends_of(store) == [ids[0], ids[0]]
+
+    later = post(other, 8)
+    claim(other, limit=7)
+    assert ends_of(store) == [ids[0], later[-1]]
+
+    latest = post(other, 8)
+    other.pop_messages(KEY, 2, now=T0)
+    claim(other, limit=3)
+    assert ends_of(store) == [ids[0], latest[-1]]
 
 
 def test_what_comes_free_again_is_an_end(store: MongoStore, other: MongoStore) -> None:

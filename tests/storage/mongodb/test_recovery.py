@@ -391,9 +391,9 @@ def test_numbers_are_right_while_a_count_tells_the_messages(
         store._counting.count(NAME)
     parts = statistics.parts
 
-    def while_it_tells(name: str) -> list[Document]:
+    def while_it_tells(name: str, *, few: bool) -> list[Document]:
         """Let the notes be those that are left, and the last reading come later."""
-        notes, again, *ends = parts(name)
+        notes, again, *ends = parts(name, few=few)
         monkeypatch.setattr(statistics, "parts", parts)
         again["$unionWith"]["pipeline"].append({"$unset": "count"})
         return [notes, again, *ends]

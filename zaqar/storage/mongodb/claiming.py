@@ -12,7 +12,7 @@ import msgspec
 from pymongo import UpdateMany, UpdateOne
 
 from zaqar.model import Message
-from zaqar.storage.mongodb.counting import HELD, ONE, note, noted
+from zaqar.storage.mongodb.counting import FRESH, HELD, ONE, is_fresh, note, noted
 from zaqar.storage.mongodb.documents import (
     CLAIMED,
     Document,
@@ -20,9 +20,6 @@ from zaqar.storage.mongodb.documents import (
     message_of,
 )
 from zaqar.storage.mongodb.reading import BY_ID
-
-# The condition that a message that was fresh still is.
-FRESH: Document = {"counted": {"$exists": False}}
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -91,11 +88,6 @@ class Kind(NamedTuple):
     is_fresh: bool
     # How often it was claimed, if that is counted.
     claims: int | None
-
-
-def is_fresh(document: Document) -> bool:
-    """Say whether no count can change what is known of it, as long as it is FRESH."""
-    return not ("counted" in document or "uncounted" in document)
 
 
 def _kind(document: Document, terms: Terms) -> Kind:

@@ -84,6 +84,17 @@ GOES: Pipeline = [
     {"$set": {"state": GONE, "uncounted": {"$multiply": [3, COUNTED]}}},
     {"$unset": FORGOTTEN},
 ]
+# The condition that no count has told a message what is known of it; what GOES is then.
+FRESH: Document = {"counted": {"$exists": False}}
+GOES_FRESH: Document = {
+    "$set": {"state": GONE, "uncounted": note(ONE, NOTHING)},
+    "$unset": dict.fromkeys(FORGOTTEN, 1),
+}
+
+
+def is_fresh(document: Document) -> bool:
+    """Say whether no count can change what is known of it, as long as it is FRESH."""
+    return "counted" not in document
 
 
 def difference(uncounted: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any
 from zaqar.model import Landmark, QueueKey, QueueStats
 from zaqar.storage.mongodb.counting import NOTES, Counting, sums
 from zaqar.storage.mongodb.documents import Document, name_of
-from zaqar.storage.mongodb.ends import NEWEST, OLDEST, Ends, Search, living
+from zaqar.storage.mongodb.ends import FEW, NEWEST, OLDEST, Ends, Search, living
 from zaqar.storage.mongodb.gathering import Gathering
 from zaqar.storage.mongodb.reading import Stage, View, of_messages
 from zaqar.storage.mongodb.viewing import Viewing
@@ -31,23 +31,25 @@ def noted_in(name: str) -> Document:
     return {"queue": name, "uncounted": NOTES}
 
 
-def parts(name: str) -> list[Stage]:
-    notes = of_messages(
+def parts(name: str, *, few: bool = False) -> list[Stage]:
+    """Return the parts that read the notes, one by one if they are few, and the queue
+    again."""
+    found: list[Stage] = [
         {"$match": noted_in(name)},
         # Left to itself the server may take the places of the whole queue.
         {"$sort": {"uncounted": 1, "popped_at": 1, "number": 1}},
-        {
-            "$group": {
-                "_id": "$uncounted",
-                "times": {"$sum": 1},
-                "first": {"$min": "$number"},
-                "last": {"$max": "$number"},
-            }
-        },
-    )
+    ]
+    if few:
+        # All of it is in the index.
+        shown = {"_id": 0, "uncounted": 1, "number": 1}
+        found += [{"$limit": FEW}, {"$project": shown}]
+    else:
+        times, first, last = {"$sum": 1}, {"$min": "$number"}, {"$max": "$number"}
+        group = {"_id": "$uncounted", "times": times, "first": first, "last": last}
+        found.append({"$group": group})
     again = [{"$match": {"_id": name}}, {"$project": AGAIN}]
     return [
-        notes,
+        of_messages(*found),
         {"$unionWith": {"coll": "queues", "pipeline": again}},
     ]
 
@@ -71,15 +73,20 @@ class Statistics:
     def _read(self, name: str, now: float) -> QueueStats:
         while True:
             search = self._ends.search(name)
-            view = self._viewing.view(name, now, *parts(name), *search.parts(name))
+            notes = parts(name, few=search.few)
+            view = self._viewing.view(name, now, *notes, *search.parts(name))
             found = Found(view, search)
-            if found.pending is not None:
+            if found.is_cut:
+                self._ends.crowd(name)
+            elif found.pending is not None:
                 self._counting.finish(name, found.pending)
             elif found.is_of_one_count and self._ends.is_right(name, search, view):
                 break
         unseen = self._notes(name, found.unseen)
         stats = found.stats(name, self._outermost, unseen)
         self._ends.learn(name, search, view, found.ends)
+        if found.noted >= FEW:
+            self._ends.crowd(name)
         self._counting.met(name, found.noted)
         return stats
 
@@ -108,12 +115,22 @@ class Found:
         self.ends: list[Document] = []
         self._again: Document = {}
         for each in view.found:
-            if "times" in each:
+            if "uncounted" in each:
+                number = each["number"]
+                note = {"_id": each["uncounted"], "first": number, "last": number}
+                self._notes.append(note | {"times": 1})
+            elif "times" in each:
                 self._notes.append(each)
             elif "is_again" in each:
                 self._again = each
             else:
                 self.ends.append(each)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there may be more than a few that were read one by one."""
+        newest = [each for each in self.ends if each["direction"] == NEWEST]
+        return self._search.few and FEW in (len(self._notes), len(newest))
 
     @property
     def noted(self) -> int:
