@@ -145,7 +145,7 @@ class Found:
     @property
     def is_of_one_count(self) -> bool:
         before = self._view.queue
-        is_quiet = "counting" not in before and "count" not in self._again
+        is_quiet = "count" not in before and "count" not in self._again
         return is_quiet and bool(self._again.get("counts") == before["counts"])
 
     @property
