@@ -168,7 +168,7 @@ class Deliveries:
 def owners(name: str, outbox: int, field: str) -> list[Document]:
     """Return the stages that read which subscriptions have deliveries of a kind.
 
-    PERF: the index is read at one place for each of them; many of one cost nothing.
+    The index is read at one place for each of them; many of one cost nothing.
     """
     return [
         {"$match": {"queue": name, "outbox": outbox, field: {"$gte": ""}}},

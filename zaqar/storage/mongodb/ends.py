@@ -19,8 +19,8 @@ OLDEST, NEWEST = 1, -1
 # Seconds for which not much can have been claimed above the newest one.
 SOON = 1.0
 # So many messages are read at most to find the last of them, and so many notes one by
-# one. PERF: of a few the server takes longer to tell the last one, or to add them up;
-# with the ends in two parts instead of four statistics take it 30 % less.
+# one. PERF: where the server need not tell the last one, nor add up, and the ends are
+# two parts instead of four, it takes 23 % less for statistics.
 FEW = 30
 
 

@@ -86,7 +86,7 @@ class Outboxes:
         now: float,
     ) -> list[QueueKey]:
         """Take outboxes that have something due and are free."""
-        # PERF: a dispatcher of hundreds of queues asks ten times a second. What it has
+        # A dispatcher of hundreds of queues asks ten times a second. What it has
         # is offered to it again in half the time, in case it lost sight of it.
         own = {"holder": holder, "held": {"$lte": inf if anew else now + seconds / 2}}
         others: Document = {"held": {"$not": {"$gt": now}}}

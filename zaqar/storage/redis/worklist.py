@@ -40,7 +40,7 @@ class Worklist:
         for the holder, who may have lost sight of them, in half that time, or at once
         if it begins `anew`.
         """
-        # PERF: a dispatcher that serves hundreds of queues asks ten times a second; it
+        # A dispatcher that serves hundreds of queues asks ten times a second; it
         # would lease all of them again each time.
         again = now + (until - now) / 2
         values = (repr(now), holder, repr(until), limit, repr(again), int(anew))

@@ -144,7 +144,7 @@ def wanted(
     return {
         "holder": holder,
         "now": now,
-        # PERF: a dispatcher asks ten times a second, and would write all it holds.
+        # A dispatcher asks ten times a second, and would write all it holds.
         "renewed": NEVER if anew else now + seconds / 2,
         "free": -NEVER if anew else now,
         "without": json.dumps(list(without)),

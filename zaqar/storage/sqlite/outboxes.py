@@ -94,7 +94,7 @@ class SqliteOutboxes:
         now: float,
     ) -> list[QueueKey]:
         wanted = outbox_steps.wanted(holder, seconds, limit, without, anew, now)
-        # PERF: dispatchers ask again and again; only who finds something writes.
+        # Dispatchers ask again and again; only who finds something writes.
         with self._database.reading() as connection:
             if not (anew or outbox_steps.has_free(connection, wanted)):
                 return []
