@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+from pymongo import UpdateMany
+
 from zaqar.errors import (
     ClaimDoesNotHoldMessage,
     MessageIsClaimed,
@@ -114,15 +116,12 @@ class Deleting:
         """Remove messages, of whatever claims or of those that are named."""
         wanted = ids_in(name, ids) | {"state": CLAIMED if held else {"$lte": CLAIMED}}
         wanted |= held
-        removed = 0
+        steps = [UpdateMany(wanted, GOES, hint=BY_ID)]
         if may_be_fresh:
-            # PERF: the server takes a tenth less for claim and deletion together where
-            # it need not compute what is known.
-            fresh = self._messages.update_many(wanted | FRESH, GOES_FRESH, hint=BY_ID)
-            removed = fresh.modified_count
-        if removed < len(set(ids)):
-            rest = self._messages.update_many(wanted, GOES, hint=BY_ID)
-            removed += rest.modified_count
+            # PERF: claim and deletion together take the server a twentieth less where
+            # it need not compute what is known, though it looks twice.
+            steps.insert(0, UpdateMany(wanted | FRESH, GOES_FRESH, hint=BY_ID))
+        removed = self._messages.bulk_write(steps).modified_count
         self._counting.changed(name, removed)
         if not removed:
             self._reading.check(name)
