@@ -29,6 +29,7 @@ SETTINGS = Settings(
     registry=None,
     virtual_pool=False,
     data_folder="/var/lib/zaqar",
+    bell="/var/lib/zaqar/.zaqar.db.bell",
     engine="gunicorn",
     workers=2,
     threads=8,

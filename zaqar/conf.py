@@ -262,13 +262,15 @@ def management_store(settings: Settings) -> StoreSettings:
 def _bell(store: StoreSettings, folder: str) -> str:
     """Return the path of the bell (`waking`) of a store: beside it, or in the folder.
 
-    Services whose stores differ do not wake each other.
+    Services whose stores differ do not wake each other. It is hidden: who copies
+    `zaqar.db*` would wait for ever for the end of a pipe.
     """
     if isinstance(store, SqliteSettings):
-        return f"{store.path}.bell"
+        beside, file = os.path.split(store.path)
+        return os.path.join(beside, f".{file}.bell")
     names = [masked(store.uri), getattr(store, "database", "")]
     name = hashlib.blake2b(repr(names).encode(), digest_size=8).hexdigest()
-    return os.path.join(folder, f"{name}.bell")
+    return os.path.join(folder, f".{name}.bell")
 
 
 def _store_settings(config: Any, kind: str) -> StoreSettings:
