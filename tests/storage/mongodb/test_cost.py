@@ -292,12 +292,19 @@ def fill(store: MongoStore, key: QueueKey, count: int) -> list[Document]:
                 "uncounted": 3 + NOTHING,
             }
         documents.append(document)
-    store._database.messages.insert_many(documents, ordered=False)
+    insert(store._database.messages, documents)
     store._database.queues.update_one(
         {"_id": name},
         {"$set": {"last": first + count, "total": count, "claimed": claimed}},
     )
     return documents
+
+
+def insert(collection: Any, documents: list[Document]) -> None:
+    """Store documents, a few thousand at a time: the client of a store waits for no
+    command longer than four seconds."""
+    for first in range(0, len(documents), 2000):
+        collection.insert_many(documents[first : first + 2000], ordered=False)
 
 
 class Query(NamedTuple):

@@ -12,7 +12,7 @@ from pymongo import MongoClient
 from tests.contract.arrange import CLIENT, KEY, T0, create, draft, message_id, post
 from tests.contract.outboxes import ME, lease, settle, some_notices, work
 from tests.contract.subscriptions import subscribe
-from tests.storage.mongodb.test_cost import Explained, Wire, wire
+from tests.storage.mongodb.test_cost import Explained, Wire, insert, wire
 from zaqar.model import (
     Attempt,
     Delivery,
@@ -218,7 +218,7 @@ def fill(store: MongoStore, its: Arranged) -> None:
     for place in range(DEPTH):
         message = new_message(NAME, draft(), CLIENT, T0) | {"number": first + place}
         notices.append(new_notice(NAME, watch, message))
-    database.messages.insert_many(notices, ordered=False)
+    insert(database.messages, notices)
     last = {"last": first + DEPTH}
     database.queues.update_one({"_id": NAME}, {"$set": last})
     for id in (its.one.id, its.two.id):
@@ -227,13 +227,11 @@ def fill(store: MongoStore, its: Arranged) -> None:
                 Delivery(id, Notice(f"{failures} {number:05}", b"1", 60), failures, due)
                 for number in range(DEPTH if due else KEPT_FAILURES)
             ]
-            database.deliveries.insert_many(
-                [
-                    new_delivery(NAME, outbox, order, each)
-                    for order, each in enumerate(some)
-                ],
-                ordered=False,
-            )
+            documents = [
+                new_delivery(NAME, outbox, order, each)
+                for order, each in enumerate(some)
+            ]
+            insert(database.deliveries, documents)
 
 
 class Depth:
